@@ -1,0 +1,66 @@
+//! Assigns or clears the learner of a booking. Source: Lessonspace seed v5.2, section 7; product page.
+
+use domain::booking::AssignmentRefusal;
+use domain::ids::{BookingId, ProfileId};
+use http::StatusCode;
+use platform::api::{Call, Reply, Route};
+use platform::auth::Authenticator;
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::problem::Problem;
+use serde::{Deserialize, Deserializer, Serialize};
+use store::bookings;
+
+pub(crate) struct AssignStudent {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) database: Database,
+    pub(crate) clock: Clock,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    /// The student, or null when the client learns. Must be given: an empty object is a mistake.
+    #[serde(deserialize_with = "given")]
+    student_id: Option<ProfileId>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ProfileId>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+#[derive(Serialize)]
+struct Assigned {
+    id: BookingId,
+    student_id: Option<ProfileId>,
+}
+
+impl Route for AssignStudent {
+    async fn handle(&self, call: Call) -> Result<Reply, Problem> {
+        let person = ProfileId(call.user(&self.authenticator).await?);
+        let id: BookingId = call.path_id("booking_id")?;
+        let student = call.json::<Assignment>()?.student_id;
+        let seen = bookings::seen_by(&self.database, id, person, student).await?.ok_or_else(Problem::forbidden)?;
+        let now = self.clock.now();
+        seen.booking.allow_assignment(person, student, seen.guards_other, now).map_err(refused)?;
+        if !bookings::assign_student(&self.database, &seen.booking, student).await? {
+            let detail = "The booking has changed meanwhile. Look at it again.";
+            return Err(Problem::new(StatusCode::CONFLICT, "booking-changed", detail));
+        }
+        Ok(Reply::ok(Assigned { id, student_id: student }))
+    }
+}
+
+fn refused(refusal: AssignmentRefusal) -> Problem {
+    let (status, kind, detail) = match refusal {
+        AssignmentRefusal::NotTheClient => {
+            (StatusCode::FORBIDDEN, "not-the-client", "Only the client of the booking assigns its student.")
+        }
+        AssignmentRefusal::GuardianLinkRequired => {
+            (StatusCode::FORBIDDEN, "guardian-link-required", "You are not this student's guardian.")
+        }
+        AssignmentRefusal::Started => (StatusCode::CONFLICT, "lesson-started", "The lesson has started."),
+        AssignmentRefusal::Closed => (StatusCode::CONFLICT, "booking-closed", "This booking is closed."),
+    };
+    Problem::new(status, kind, detail)
+}

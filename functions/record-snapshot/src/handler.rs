@@ -1,0 +1,77 @@
+//! Records an uploaded snapshot on its booking, if it is what it was announced as.
+
+use aws_lambda_events::s3::S3Event;
+use domain::snapshot::{ImageType, MAX_BYTES, SIGNATURE_BYTES, SnapshotKey};
+use platform::batch::{Job, JobError, Message};
+use platform::blobs::{BlobError, Bucket};
+use platform::database::Database;
+use platform::invocation;
+use store::snapshots::{self, Recorded};
+
+pub(crate) struct RecordSnapshot {
+    pub(crate) database: Database,
+    pub(crate) artifacts: Bucket,
+}
+
+/// The keys that one bucket notification names.
+pub(crate) struct Uploaded {
+    keys: Vec<String>,
+}
+
+impl Message for Uploaded {
+    fn read(body: &str) -> Result<Self, JobError> {
+        let event: serde_json::Value =
+            serde_json::from_str(body).map_err(|_| JobError::Permanent("not a bucket notification"))?;
+        // S3 sends one when the notification is set up.
+        if event.get("Event").and_then(serde_json::Value::as_str) == Some("s3:TestEvent") {
+            return Ok(Self { keys: Vec::new() });
+        }
+        let event: S3Event =
+            serde_json::from_value(event).map_err(|_| JobError::Permanent("not a bucket notification"))?;
+        // Keys arrive URL-encoded, "+" being a space; `url_decoded_key` is filled by the events crate.
+        let keys = event.records.into_iter().filter_map(|record| {
+            let object = record.s3.object;
+            object.url_decoded_key.or(object.key)
+        });
+        Ok(Self { keys: keys.collect() })
+    }
+}
+
+impl Job for RecordSnapshot {
+    type Message = Uploaded;
+
+    async fn run(&self, uploaded: Uploaded) -> Result<(), JobError> {
+        for key in uploaded.keys {
+            self.record(&key).await?;
+        }
+        Ok(())
+    }
+}
+
+impl RecordSnapshot {
+    async fn record(&self, object_key: &str) -> Result<(), JobError> {
+        let key = SnapshotKey::parse(object_key).ok_or(JobError::Permanent("not a snapshot's key"))?;
+        invocation::note("booking_id", key.booking);
+        if !self.is_genuine(&key).await? {
+            return self.discard(object_key).await;
+        }
+        match snapshots::record(&self.database, self.artifacts.name(), &key).await? {
+            Recorded::Yes | Recorded::Superseded => Ok(()),
+            Recorded::NoBooking => Err(JobError::Permanent("no such booking")),
+        }
+    }
+
+    /// Looks at the stored bytes: the right kind of image, and not over the cap.
+    async fn is_genuine(&self, key: &SnapshotKey) -> Result<bool, JobError> {
+        match self.artifacts.head_bytes(&key.object_key(), SIGNATURE_BYTES).await {
+            Ok((head, total)) => Ok(total <= MAX_BYTES && ImageType::sniff(&head) == Some(key.image)),
+            Err(BlobError::NotFound) => Err(JobError::Permanent("the object is gone")),
+            Err(BlobError::Unavailable) => Err(JobError::Transient("storage")),
+        }
+    }
+
+    async fn discard(&self, object_key: &str) -> Result<(), JobError> {
+        tracing::warn!("an upload is not the image it was announced as; removed");
+        self.artifacts.remove(object_key).await.map_err(|_| JobError::Transient("storage"))
+    }
+}

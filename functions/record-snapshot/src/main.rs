@@ -1,0 +1,27 @@
+//! Consumes `snapshot-uploads`, the artifacts bucket's events.
+
+mod handler;
+
+use platform::batch::{self, BatchPolicy};
+use platform::blobs::Bucket;
+use platform::config::{ConfigError, Env};
+use platform::database::Database;
+use platform::queue::Queue;
+use std::time::Duration;
+
+fn configure(mut env: Env) -> Result<(BatchPolicy, handler::RecordSnapshot), ConfigError> {
+    let database = Database::from_env(&mut env);
+    let artifacts: Option<String> = env.required("ARTIFACTS_BUCKET");
+    let quarantine: Option<String> = env.required("DEAD_LETTER_QUEUE_URL");
+    env.finish(|| {
+        let quarantine = Queue::at(quarantine?);
+        let policy = BatchPolicy { concurrency: 4, worst_case: Duration::from_secs(10), quarantine };
+        Some((policy, handler::RecordSnapshot { database: database?, artifacts: Bucket::named(artifacts?) }))
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let (policy, job) = configure(Env::process())?;
+    batch::serve("record-snapshot", policy, job).await
+}

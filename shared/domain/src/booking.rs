@@ -1,0 +1,263 @@
+//! A booking: what may be done with it, by whom and when.
+
+use crate::evidence::Evidence;
+use crate::ids::{BookingId, ProfileId, RoomId};
+use crate::people::{Parties, Role};
+use crate::window::{JoinPolicy, JoinWindow, Phase, Schedule};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// `bookings.status`, as far as it matters to a lesson.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BookingStatus {
+    /// Agreed and to be held.
+    Confirmed,
+    /// Held, as the platform says.
+    Completed,
+    /// Called off.
+    Cancelled,
+    /// Anything before confirmation, and any status this system does not know.
+    Unconfirmed,
+}
+
+impl From<&str> for BookingStatus {
+    /// Reads a platform's status word; case does not matter and both spellings of cancelled are known.
+    fn from(word: &str) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "confirmed" => Self::Confirmed,
+            "completed" => Self::Completed,
+            "cancelled" | "canceled" => Self::Cancelled,
+            _ => Self::Unconfirmed,
+        }
+    }
+}
+
+/// A booking as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// Its id.
+    pub id: BookingId,
+    /// Who takes part.
+    pub parties: Parties,
+    /// Its status.
+    pub status: BookingStatus,
+    /// When it is planned; `None` for a row that has no usable time yet.
+    pub schedule: Option<Schedule>,
+    /// The provider's room, once opened.
+    pub room: Option<RoomId>,
+    /// What the provider saw so far.
+    pub evidence: Evidence,
+}
+
+/// What a person's card shows on the Join button. Source: Lessonspace seed v5.2, section 5.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinState {
+    /// Not open yet: "Scheduled for …".
+    Upcoming,
+    /// Join works and nobody is known to be in the room.
+    Ready,
+    /// Join works and the provider has seen the lesson begin.
+    Live,
+    /// Over: the window has closed, or the platform says so.
+    Completed,
+    /// Called off.
+    Cancelled,
+}
+
+/// Why a person may not enter now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not on this booking at all.
+    #[error("not on this booking")]
+    Stranger,
+    /// Pays, but holds no GUARDIAN link to the student.
+    #[error("a client joins a student's lesson only as guardian")]
+    GuardianLinkRequired,
+    /// Cancelled.
+    #[error("the booking is cancelled")]
+    Cancelled,
+    /// Not confirmed, or without a usable time.
+    #[error("the booking is not confirmed")]
+    NotConfirmed,
+    /// Before the window.
+    #[error("the room is not open yet")]
+    TooEarly(JoinWindow),
+    /// After the window, or already completed.
+    #[error("the lesson is over")]
+    TooLate(Option<JoinWindow>),
+}
+
+/// Why a student may not be assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AssignmentRefusal {
+    /// Only the client assigns.
+    #[error("only the client of the booking assigns its student")]
+    NotTheClient,
+    /// The client holds no GUARDIAN link to that student.
+    #[error("a GUARDIAN link to the student is required")]
+    GuardianLinkRequired,
+    /// The lesson has started, or its room is already in use.
+    #[error("the lesson has started")]
+    Started,
+    /// Cancelled or completed.
+    #[error("the booking is closed")]
+    Closed,
+}
+
+impl Booking {
+    /// The span in which Join works.
+    pub fn window(&self, policy: JoinPolicy) -> Option<JoinWindow> {
+        self.schedule.map(|schedule| JoinWindow::of(&schedule, policy))
+    }
+
+    /// The role `person` has here; `None` for a stranger.
+    pub fn role_of(&self, person: ProfileId, is_guardian: bool) -> Option<Role> {
+        self.parties.role_of(person, is_guardian)
+    }
+
+    /// Lets a person in, or says why not. Access comes before status, status before time, so that a
+    /// stranger learns nothing about the booking.
+    pub fn admit(&self, role: Option<Role>, policy: JoinPolicy, now: Timestamp) -> Result<Role, Refusal> {
+        let role = role.ok_or(Refusal::Stranger)?;
+        if !role.may_join() {
+            return Err(Refusal::GuardianLinkRequired);
+        }
+        let window = self.window(policy);
+        match self.status {
+            BookingStatus::Cancelled => return Err(Refusal::Cancelled),
+            BookingStatus::Completed => return Err(Refusal::TooLate(window)),
+            BookingStatus::Unconfirmed => return Err(Refusal::NotConfirmed),
+            BookingStatus::Confirmed => {}
+        }
+        let window = window.ok_or(Refusal::NotConfirmed)?;
+        match window.phase(now) {
+            Phase::Before => Err(Refusal::TooEarly(window)),
+            Phase::Open => Ok(role),
+            Phase::After => Err(Refusal::TooLate(Some(window))),
+        }
+    }
+
+    /// The state of the Join button.
+    pub fn join_state(&self, policy: JoinPolicy, now: Timestamp) -> JoinState {
+        match self.status {
+            BookingStatus::Cancelled => return JoinState::Cancelled,
+            BookingStatus::Completed => return JoinState::Completed,
+            BookingStatus::Unconfirmed => return JoinState::Upcoming,
+            BookingStatus::Confirmed => {}
+        }
+        let Some((schedule, window)) = self.schedule.zip(self.window(policy)) else {
+            return JoinState::Upcoming;
+        };
+        match window.phase(now) {
+            Phase::Before => JoinState::Upcoming,
+            Phase::After => JoinState::Completed,
+            Phase::Open if self.evidence.ended_after(schedule.ends_at()) => JoinState::Completed,
+            Phase::Open if self.evidence.is_live() => JoinState::Live,
+            Phase::Open => JoinState::Ready,
+        }
+    }
+
+    /// Allows assigning or clearing the student. Source: seed v5.2, section 7 (GUARDIAN link), and the
+    /// product page (not after start). `holds_link` speaks of the student to be assigned and is not asked
+    /// for when the student is cleared.
+    pub fn allow_assignment(
+        &self,
+        person: ProfileId,
+        student: Option<ProfileId>,
+        holds_link: bool,
+        now: Timestamp,
+    ) -> Result<(), AssignmentRefusal> {
+        if person != self.parties.client {
+            return Err(AssignmentRefusal::NotTheClient);
+        }
+        if student.is_some() && !holds_link {
+            return Err(AssignmentRefusal::GuardianLinkRequired);
+        }
+        if matches!(self.status, BookingStatus::Cancelled | BookingStatus::Completed) {
+            return Err(AssignmentRefusal::Closed);
+        }
+        let started = self.schedule.is_some_and(|schedule| now >= schedule.starts_at());
+        if started || self.evidence.has_begun() { Err(AssignmentRefusal::Started) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const NOON: &str = "2026-03-01T12:00:00Z";
+
+    fn person(n: u128) -> ProfileId {
+        ProfileId(Uuid::from_u128(n))
+    }
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-03-01T{time}Z").parse().unwrap()
+    }
+
+    fn noon_lesson() -> Booking {
+        Booking {
+            id: BookingId(Uuid::from_u128(9)),
+            parties: Parties { client: person(1), tutor: person(2), student: Some(person(3)) },
+            status: BookingStatus::Confirmed,
+            schedule: Schedule::new(NOON.parse().unwrap(), 60),
+            room: None,
+            evidence: Evidence::default(),
+        }
+    }
+
+    #[test]
+    fn a_stranger_learns_nothing_but_that_they_are_one() {
+        let mut booking = noon_lesson();
+        booking.status = BookingStatus::Cancelled;
+        assert_eq!(booking.admit(None, JoinPolicy::default(), at("12:00:00")), Err(Refusal::Stranger));
+    }
+
+    #[test]
+    fn the_tutor_is_told_when_the_room_opens() {
+        let refusal = noon_lesson()
+            .admit(Some(Role::Tutor), JoinPolicy::default(), at("11:44:59"))
+            .unwrap_err();
+        let Refusal::TooEarly(window) = refusal else { panic!("expected too early, got {refusal:?}") };
+        assert_eq!(window.opens_at, at("11:45:00"));
+    }
+
+    #[test]
+    fn a_late_student_still_gets_in_until_the_window_closes() {
+        let (booking, policy) = (noon_lesson(), JoinPolicy::default());
+        assert!(booking.admit(Some(Role::Learner), policy, at("13:14:59")).is_ok());
+        assert!(matches!(
+            booking.admit(Some(Role::Learner), policy, at("13:15:00")),
+            Err(Refusal::TooLate(Some(_)))
+        ));
+    }
+
+    #[test]
+    fn the_card_follows_the_lesson() {
+        let (mut booking, policy) = (noon_lesson(), JoinPolicy::default());
+        assert_eq!(booking.join_state(policy, at("11:00:00")), JoinState::Upcoming);
+        assert_eq!(booking.join_state(policy, at("11:50:00")), JoinState::Ready);
+        booking.evidence.started_at = Some(at("11:58:00"));
+        assert_eq!(booking.join_state(policy, at("12:10:00")), JoinState::Live);
+        booking.evidence.ended_at = Some(at("12:20:00"));
+        assert_eq!(booking.join_state(policy, at("12:21:00")), JoinState::Ready, "dropped: may rejoin");
+        booking.evidence.ended_at = Some(at("13:01:00"));
+        assert_eq!(booking.join_state(policy, at("13:02:00")), JoinState::Completed);
+        booking.status = BookingStatus::Cancelled;
+        assert_eq!(booking.join_state(policy, at("13:02:00")), JoinState::Cancelled);
+    }
+
+    #[test]
+    fn a_student_is_assigned_by_a_guardian_before_the_start() {
+        let booking = noon_lesson();
+        let child = Some(person(3));
+        let assign = |by, link, time| booking.allow_assignment(by, child, link, at(time));
+        assert_eq!(assign(person(1), true, "11:59:59"), Ok(()));
+        assert_eq!(assign(person(1), true, "12:00:00"), Err(AssignmentRefusal::Started));
+        assert_eq!(assign(person(1), false, "11:00:00"), Err(AssignmentRefusal::GuardianLinkRequired));
+        assert_eq!(assign(person(2), true, "11:00:00"), Err(AssignmentRefusal::NotTheClient));
+        assert_eq!(booking.allow_assignment(person(1), None, false, at("11:00:00")), Ok(()));
+    }
+}

@@ -1,0 +1,153 @@
+//! Entry point of functions behind the HTTP API: reads a request safely, answers problems in one shape.
+
+use crate::auth::{AuthError, Authenticator};
+use crate::invocation::{self, Invocation, Outcome};
+use crate::logs;
+use crate::problem::Problem;
+use futures::FutureExt;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// The largest JSON body a user may send, in bytes; none of ours comes near.
+const LARGEST_JSON: usize = 64 * 1024;
+
+/// A successful answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Reply {
+    /// 200 with a body.
+    pub fn ok(body: impl Serialize) -> Self {
+        Self::with_status(StatusCode::OK, body)
+    }
+
+    /// Any success with a body.
+    pub fn with_status(status: StatusCode, body: impl Serialize) -> Self {
+        // Serialising our own answer types cannot fail: they hold no maps with foreign keys.
+        Self { status, body: serde_json::to_value(body).unwrap_or_default() }
+    }
+}
+
+/// One call of a route.
+pub struct Call {
+    request: Request,
+}
+
+impl Call {
+    /// The caller, by their token.
+    pub async fn user(&self, authenticator: &Authenticator) -> Result<Uuid, AuthError> {
+        let user = invocation::phase("auth_ms", Box::pin(authenticator.user(self.headers()))).await?;
+        invocation::note("user_id", user);
+        Ok(user)
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The id in the path, logged as `name`. A malformed id names nothing, and is answered like an id of
+    /// somebody else's.
+    pub fn path_id<T: FromStr + ToString>(&self, name: &'static str) -> Result<T, Problem> {
+        let parameters = self.request.path_parameters();
+        let id: T = parameters.first("id").and_then(|id| id.parse().ok()).ok_or_else(Problem::forbidden)?;
+        invocation::note(name, id.to_string());
+        Ok(id)
+    }
+
+    /// A query parameter.
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.request.query_string_parameters().first(name).map(ToOwned::to_owned)
+    }
+
+    /// The body as it was sent.
+    pub fn raw_body(&self) -> &[u8] {
+        match self.request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// The JSON body. Unknown fields are refused by the types read here (`deny_unknown_fields`).
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body = self.raw_body();
+        if body.len() > LARGEST_JSON {
+            let detail = format!("The body is larger than {LARGEST_JSON} bytes.");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail));
+        }
+        // serde's message names fields, lines and columns, never a value of a string field.
+        serde_json::from_slice(body).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let detail = if error.is_data() { "has a missing, unknown or ill-typed field" } else { "is not JSON" };
+            Problem::bad_request("malformed-body", format!("The body {detail} ({place})."))
+        })
+    }
+}
+
+/// A route.
+pub trait Route: Send + Sync {
+    /// Answers one call.
+    fn handle(&self, call: Call) -> impl Future<Output = Result<Reply, Problem>> + Send;
+}
+
+/// Serves `route`.
+pub async fn serve(function: &'static str, route: impl Route) -> Result<(), Error> {
+    logs::init();
+    let route = &route;
+    lambda_http::run(service_fn(move |request: Request| answer(function, route, request))).await
+}
+
+async fn answer(function: &'static str, route: &impl Route, request: Request) -> Result<Response<Body>, Error> {
+    let context = request.lambda_context();
+    let invocation = Invocation::begin(function, &context.request_id, context.deadline);
+    let work = async {
+        let result = AssertUnwindSafe(route.handle(Call { request })).catch_unwind().await;
+        let (outcome, response) = match result {
+            Ok(Ok(reply)) => (Outcome::Ok, success(&reply)),
+            Ok(Err(problem)) => (outcome_of(&problem), failure(&problem, &context.request_id)),
+            Err(_) => (Outcome::Panicked, failure(&Problem::internal(), &context.request_id)),
+        };
+        invocation::note("status", response.status().as_u16());
+        invocation.finish(outcome, &[]);
+        response
+    };
+    Ok(invocation.scope(work).await)
+}
+
+fn outcome_of(problem: &Problem) -> Outcome {
+    invocation::note("problem", problem.kind);
+    if problem.status.is_server_error() { Outcome::Failed } else { Outcome::Refused }
+}
+
+fn respond(status: StatusCode, media_type: &'static str, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // Every answer is about one person's booking, many carry links.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn success(reply: &Reply) -> Response<Body> {
+    respond(reply.status, "application/json", &reply.body)
+}
+
+fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
+    let mut response = respond(problem.status, "application/problem+json", &problem.body(request_id));
+    if let Some(seconds) = problem.retry_after_seconds {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,95 @@
+//! S3: short-lived links and small reads. Nothing large ever passes through a function.
+
+use crate::{aws, invocation};
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::presigning::PresigningConfig;
+use std::time::Duration;
+
+/// S3 did not do it. Transient unless it is `NotFound`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// The object is not there.
+    #[error("no such object")]
+    NotFound,
+    /// Try again.
+    #[error("S3 is unavailable")]
+    Unavailable,
+}
+
+/// One bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    name: String,
+}
+
+/// A presigned upload: the URL and the headers that must be sent exactly as given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Where to PUT.
+    pub url: String,
+    /// What to send with it.
+    pub headers: Vec<(String, String)>,
+}
+
+fn lifetime(lasts: Duration) -> Result<PresigningConfig, BlobError> {
+    PresigningConfig::expires_in(lasts).map_err(|_| BlobError::Unavailable)
+}
+
+impl Bucket {
+    /// The bucket called `name`.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A link to read one object.
+    pub async fn link(&self, key: &str, lasts: Duration) -> Result<String, BlobError> {
+        let request = aws::s3().await.get_object().bucket(&self.name).key(key);
+        let presigned = request.presigned(lifetime(lasts)?).await.map_err(|_| BlobError::Unavailable)?;
+        Ok(presigned.uri().to_owned())
+    }
+
+    /// A link to write one object of exactly this type and length.
+    pub async fn upload(
+        &self,
+        key: &str,
+        content_type: &str,
+        content_length: i64,
+        lasts: Duration,
+    ) -> Result<Upload, BlobError> {
+        let request = aws::s3()
+            .await
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .content_type(content_type)
+            .content_length(content_length);
+        let presigned = request.presigned(lifetime(lasts)?).await.map_err(|_| BlobError::Unavailable)?;
+        let headers = presigned.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Upload { url: presigned.uri().to_owned(), headers })
+    }
+
+    /// The first `length` bytes of an object, and its whole length.
+    pub async fn head_bytes(&self, key: &str, length: usize) -> Result<(Vec<u8>, i64), BlobError> {
+        let range = format!("bytes=0-{}", length.saturating_sub(1));
+        let request = aws::s3().await.get_object().bucket(&self.name).key(key).range(range);
+        let object = invocation::phase("s3_ms", request.send()).await.map_err(|error| {
+            let missing = error.as_service_error().is_some_and(GetObjectError::is_no_such_key);
+            if missing { BlobError::NotFound } else { BlobError::Unavailable }
+        })?;
+        let total = object.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
+        let total = total.or(object.content_length()).unwrap_or(0);
+        let bytes = object.body.collect().await.map_err(|_| BlobError::Unavailable)?.into_bytes();
+        Ok((bytes.iter().copied().take(length).collect(), total))
+    }
+
+    /// Removes an object; one that is gone already counts as removed.
+    pub async fn remove(&self, key: &str) -> Result<(), BlobError> {
+        let request = aws::s3().await.delete_object().bucket(&self.name).key(key);
+        request.send().await.map(drop).map_err(|_| BlobError::Unavailable)
+    }
+}

@@ -1,0 +1,68 @@
+//! What a vendor's refusal means to us.
+
+use reqwest::{Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+/// The largest answer read from a vendor, in bytes.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// A call to a vendor that did not succeed, by what the caller can do. Carries no body: a vendor's words
+/// may quote names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VendorError {
+    /// Down, slow, or limiting us: try again, after so many seconds if the vendor says.
+    #[error("the vendor is unavailable (status {status:?})")]
+    Transient {
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
+        /// The vendor's Retry-After.
+        retry_after_seconds: Option<u32>,
+    },
+    /// Refused for good: our key, our request, or an answer that makes no sense.
+    #[error("the vendor refused (status {status})")]
+    Permanent {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The thing asked for is not there, or not yet.
+    #[error("the vendor does not have it")]
+    NotFound,
+}
+
+impl VendorError {
+    const SILENT: Self = Self::Transient { status: None, retry_after_seconds: None };
+
+    fn from_status(status: StatusCode, retry_after_seconds: Option<u32>) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Self::Transient { status: Some(status.as_u16()), retry_after_seconds }
+            }
+            status if status.is_server_error() => {
+                Self::Transient { status: Some(status.as_u16()), retry_after_seconds }
+            }
+            status => Self::Permanent { status: status.as_u16() },
+        }
+    }
+}
+
+/// Reads a JSON answer, of which unknown fields are ignored.
+pub(crate) async fn read<T: DeserializeOwned>(sent: reqwest::Result<Response>) -> Result<T, VendorError> {
+    let mut response = sent.map_err(|_| VendorError::SILENT)?;
+    let status = response.status();
+    if !status.is_success() {
+        let retry_after = response.headers().get(http::header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        return Err(VendorError::from_status(status, seconds));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| VendorError::SILENT)? {
+        if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
+            return Err(VendorError::Permanent { status: status.as_u16() });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // Garbage with a success status is a proxy's error page as often as not.
+    serde_json::from_slice(&body)
+        .map_err(|_| VendorError::Transient { status: Some(status.as_u16()), retry_after_seconds: None })
+}

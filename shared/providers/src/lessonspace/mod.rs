@@ -1,0 +1,11 @@
+//! Lessonspace: rooms by `POST spaces/launch/`, proof by its webhooks and its session list. The facts
+//! behind every line are in the README beside this file.
+
+mod api;
+mod webhook;
+
+pub use api::{Lessonspace, LessonspaceConfig, Launched, RoomRequest, Visitor};
+pub use webhook::{Delivery, Headers, Kind, Unauthentic, WebhookToken};
+
+/// `provider_events.provider` and `bookings.meeting_provider`.
+pub const NAME: &str = "lessonspace";

@@ -1,0 +1,6 @@
+//! The vendors. One module each: its requests, its events turned into ours, its signature, and a README
+//! with every fact it relies on and where that fact comes from.
+
+pub mod error;
+pub mod lessonspace;
+pub mod signature;

@@ -1,0 +1,209 @@
+//! What a provider's event does to a booking: recorded once, applied once, in one statement each.
+
+use domain::evidence::Evidence;
+use domain::ids::{BookingId, RoomId};
+use jiff::Timestamp;
+use platform::database::{Database, DatabaseError, Param, column};
+use platform::outbox::Message;
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio_postgres::types::Type;
+
+/// What is known when an event arrives; one row whether or not anything is known.
+/// $1 provider, $2 event id, $3 booking.
+pub const LOAD: &str = "
+    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id,
+           k.signing_key
+    FROM (SELECT) AS nothing
+    LEFT JOIN provider_events e ON e.provider = $1 AND e.event_id = $2
+    LEFT JOIN bookings b ON b.id = $3
+    LEFT JOIN meeting_keys k ON k.booking_id = b.id";
+
+/// Records the event as applied and merges what the provider saw into the booking. Runs once per event:
+/// a second time finds it applied and changes nothing. The merge only ever adds: earliest start, latest
+/// end, greatest length, so the order of events does not matter.
+/// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 started at,
+/// $9 ended at, $10 seconds, $11 recording.
+pub const APPLY: &str = "
+    WITH event AS (
+        INSERT INTO provider_events AS e
+            (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at)
+        VALUES ($1, $2, $3, $4, $5, $6, 'applied', $7)
+        ON CONFLICT (provider, event_id) DO UPDATE
+        SET status = 'applied', reason = NULL, settled_at = $7, attempts = e.attempts + 1
+        WHERE e.status <> 'applied'
+        RETURNING e.booking_id),
+    lesson AS (
+        UPDATE bookings b
+        SET meeting_started_at = least(b.meeting_started_at, $8),
+            meeting_ended_at = greatest(b.meeting_ended_at, $9),
+            duration_actual = greatest(b.duration_actual, $10),
+            recording_url = CASE WHEN $10 >= coalesce(b.duration_actual, 0)
+                THEN coalesce($11, b.recording_url) ELSE coalesce(b.recording_url, $11) END
+        FROM event WHERE b.id = event.booking_id
+        RETURNING b.tutor_id),
+    credibility AS (
+        INSERT INTO caas_recalculation_queue (profile_id, source)
+        SELECT tutor_id, $1 || '/' || $2 FROM lesson WHERE $9::timestamptz IS NOT NULL
+        ON CONFLICT (source) DO NOTHING)
+    SELECT count(*) AS applied FROM event";
+
+/// Records an event that is not authentic. $1 provider, $2 event id, $3 kind, $4 booking, $5 received at,
+/// $6 envelope, $7 now, $8 reason. An event that was applied stays applied.
+pub const REFUSE: &str = "
+    INSERT INTO provider_events AS e
+        (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at, reason)
+    VALUES ($1, $2, $3, $4, $5, $6, 'refused', $7, $8)
+    ON CONFLICT (provider, event_id) DO UPDATE
+    SET status = 'refused', reason = $8, settled_at = $7, attempts = e.attempts + 1
+    WHERE e.status = 'waiting'
+    RETURNING event_id";
+
+/// Keeps an event that matches nothing yet and schedules its next try, or parks it when $11 is NULL.
+/// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 reason,
+/// $9 message id, $10 queue, $11 due at or NULL.
+pub const POSTPONE: &str = "
+    WITH event AS (
+        INSERT INTO provider_events AS e
+            (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11::timestamptz IS NULL THEN 'parked' ELSE 'waiting' END, $7, $8)
+        ON CONFLICT (provider, event_id) DO UPDATE
+        SET status = excluded.status, reason = $8, settled_at = $7, attempts = e.attempts + 1
+        WHERE e.status IN ('waiting', 'parked')
+        RETURNING 1)
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT $9, $10, $6, $11 FROM event WHERE $11::timestamptz IS NOT NULL
+    RETURNING id";
+
+/// Sends a kept event through the queue again, whatever became of it; an applied one is a no-op there.
+/// $1 provider, $2 event id or NULL for all that are parked, $3 queue, $4 now.
+pub const REPLAY: &str = "
+    WITH again AS (
+        UPDATE provider_events SET status = 'waiting', attempts = 0, settled_at = $4
+        WHERE provider = $1 AND status <> 'applied'
+          AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
+        RETURNING envelope)
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT gen_random_uuid(), $3, envelope, $4 FROM again RETURNING id";
+
+/// A provider's event on its way into the books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event<'a> {
+    /// The provider's name.
+    pub provider: &'static str,
+    /// Identifies it among the provider's.
+    pub id: &'a str,
+    /// What it is, in the provider's words.
+    pub kind: &'a str,
+    /// The booking it claims to be about.
+    pub booking: BookingId,
+    /// When it came in.
+    pub received_at: Timestamp,
+    /// The whole message, to be sent again if need be.
+    pub envelope: &'a Value,
+}
+
+/// What is known about an event and its booking.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// How often the event was tried and kept.
+    pub attempts: i32,
+    /// Nothing is left to do for it.
+    pub is_settled: bool,
+    /// The booking exists.
+    pub booking_exists: bool,
+    /// The booking's room, once opened.
+    pub room: Option<RoomId>,
+    /// The key that signs the room's webhooks.
+    pub signing_key: Option<SecretString>,
+}
+
+/// Loads what is known.
+pub async fn load(database: &Database, event: &Event<'_>) -> Result<Known, DatabaseError> {
+    let params: [Param<'_>; 3] =
+        [(&event.provider, Type::TEXT), (&event.id, Type::TEXT), (&event.booking.0, Type::UUID)];
+    let row = database.query_opt(LOAD, &params).await?.ok_or(DatabaseError::Unexpected("no row"))?;
+    let status: Option<&str> = column(&row, "status")?;
+    Ok(Known {
+        attempts: column(&row, "attempts")?,
+        is_settled: status == Some("applied"),
+        booking_exists: column::<Option<uuid::Uuid>>(&row, "booking_id")?.is_some(),
+        room: column::<Option<String>>(&row, "meeting_provider_id")?.map(RoomId),
+        signing_key: column::<Option<String>>(&row, "signing_key")?.map(SecretString::from),
+    })
+}
+
+type Common<'a> = [Param<'a>; 7];
+
+fn common<'a>(event: &'a Event<'_>, now: &'a Timestamp) -> Common<'a> {
+    [
+        (&event.provider, Type::TEXT),
+        (&event.id, Type::TEXT),
+        (&event.kind, Type::TEXT),
+        (&event.booking.0, Type::UUID),
+        (&event.received_at, Type::TIMESTAMPTZ),
+        (event.envelope, Type::JSONB),
+        (now, Type::TIMESTAMPTZ),
+    ]
+}
+
+/// Applies the event with what the provider itself says of the lesson; `false` if it was applied before.
+pub async fn apply(
+    database: &Database,
+    event: &Event<'_>,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let mut params = Vec::from(common(event, &now));
+    params.extend([
+        (&evidence.started_at as _, Type::TIMESTAMPTZ),
+        (&evidence.ended_at as _, Type::TIMESTAMPTZ),
+        (&evidence.duration_seconds as _, Type::INT4),
+        (&evidence.recording_url as _, Type::TEXT),
+    ]);
+    let row = database.query_opt(APPLY, &params).await?.ok_or(DatabaseError::Unexpected("no row"))?;
+    Ok(column::<i64>(&row, "applied")? > 0)
+}
+
+/// Records that the event is not authentic, and why.
+pub async fn refuse(database: &Database, event: &Event<'_>, reason: &str, now: Timestamp) -> Result<(), DatabaseError> {
+    let mut params = Vec::from(common(event, &now));
+    params.push((&reason, Type::TEXT));
+    database.query(REFUSE, &params).await.map(drop)
+}
+
+/// Keeps the event until `again` is due, or parks it without `again`.
+pub async fn postpone(
+    database: &Database,
+    event: &Event<'_>,
+    reason: &str,
+    again: Option<&Message>,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let (id, queue, due_at) = (again.map(|m| m.id), again.map(|m| m.queue), again.map(|m| m.due_at));
+    let mut params = Vec::from(common(event, &now));
+    params.extend([
+        (&reason as _, Type::TEXT),
+        (&id as _, Type::UUID),
+        (&queue as _, Type::TEXT),
+        (&due_at as _, Type::TIMESTAMPTZ),
+    ]);
+    database.query(POSTPONE, &params).await.map(drop)
+}
+
+/// Sends one kept event again, or all parked ones of a provider; returns how many.
+pub async fn replay(
+    database: &Database,
+    provider: &str,
+    event_id: Option<&str>,
+    queue: &str,
+    now: Timestamp,
+) -> Result<usize, DatabaseError> {
+    let params: [Param<'_>; 4] = [
+        (&provider, Type::TEXT),
+        (&event_id, Type::TEXT),
+        (&queue, Type::TEXT),
+        (&now, Type::TIMESTAMPTZ),
+    ];
+    Ok(database.query(REPLAY, &params).await?.len())
+}
