@@ -126,7 +126,7 @@ CREATE TABLE IF NOT EXISTS public.caas_recalculation_queue (
 );
 ALTER TABLE public.caas_recalculation_queue
     ADD COLUMN IF NOT EXISTS source text;
-COMMENT ON COLUMN public.caas_recalculation_queue.source IS 'The event that asks for it; the same event asks once.';
+COMMENT ON COLUMN public.caas_recalculation_queue.source IS 'The fact that asks for it; the same fact asks once.';
 CREATE UNIQUE INDEX caas_recalculation_queue_source ON public.caas_recalculation_queue (source);
 
 -- The platform's own tables ------------------------------------------------------------------------------

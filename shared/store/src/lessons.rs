@@ -21,7 +21,8 @@ pub const LOAD: &str = "
 
 /// Records the event as applied and merges what the provider saw into the booking. Runs once per event:
 /// a second time finds it applied and changes nothing. The merge only ever adds: earliest start, latest
-/// end, greatest length, so the order of events does not matter.
+/// end, greatest length, so the order of events does not matter. Each end of a lesson asks once for the
+/// tutor's credibility to be recalculated, whichever event it was learnt from.
 /// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 started at,
 /// $9 ended at, $10 seconds, $11 recording.
 pub const APPLY: &str = "
@@ -41,10 +42,11 @@ pub const APPLY: &str = "
             recording_url = CASE WHEN $10 >= coalesce(b.duration_actual, 0)
                 THEN coalesce($11, b.recording_url) ELSE coalesce(b.recording_url, $11) END
         FROM event WHERE b.id = event.booking_id
-        RETURNING b.tutor_id),
+        RETURNING b.id, b.tutor_id, b.meeting_ended_at),
     credibility AS (
         INSERT INTO caas_recalculation_queue (profile_id, source)
-        SELECT tutor_id, $1 || '/' || $2 FROM lesson WHERE $9::timestamptz IS NOT NULL
+        SELECT tutor_id, id || '/ended/' || extract(epoch FROM meeting_ended_at) FROM lesson
+        WHERE meeting_ended_at IS NOT NULL
         ON CONFLICT (source) DO NOTHING)
     SELECT count(*) AS applied FROM event";
 

@@ -18,6 +18,10 @@ use uuid::Uuid;
 /// The audience of Supabase's user tokens.
 pub const AUDIENCE: &str = "authenticated";
 
+/// A PKCS#8 key is a PKCS#1 key, which the token library wants, behind a header; for 2048 bits the header
+/// has this many bytes.
+const PKCS8_HEADER_OF_RSA_2048: usize = 26;
+
 /// The issuer.
 #[derive(Clone)]
 pub struct Identity(Arc<Issuer>);
@@ -44,7 +48,7 @@ fn new_key(algorithm: Algorithm) -> Key {
     } else {
         let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).expect("an RSA key");
         let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS#8");
-        EncodingKey::from_rsa_der(pkcs8.as_ref())
+        EncodingKey::from_rsa_der(pkcs8.as_ref().get(PKCS8_HEADER_OF_RSA_2048..).expect("PKCS#1"))
     };
     let mut published = Jwk::from_encoding_key(&signing, algorithm).expect("a public key");
     let kid = Uuid::new_v4().to_string();

@@ -1,0 +1,258 @@
+"""The whole system on one machine: `stack.py up|down|postgres-stop|postgres-start|url`.
+
+Deploys `template.yaml` as it stands to MiniStack, next to a Postgres and the vendor simulators. What it
+started is described in `target/local/stack.json`.
+"""
+
+import argparse
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+
+from postgres import Postgres, free_port
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOME = ROOT / "target" / "local"
+STATE = HOME / "stack.json"
+PASSWORD = "local"
+# Locally a secret is the value itself. Keys of a real vendor in the environment take the place of ours,
+# and with them the vendor that of its simulator.
+SECRETS = {
+    "LESSONSPACE_API_KEY": os.environ.get("LESSONSPACE_API_KEY", "00000000-1111-2222-3333-444444444444"),
+    "LESSONSPACE_SECRET": os.environ.get("LESSONSPACE_SECRET", "a-secret-of-the-local-stack"),
+}
+IS_REAL_LESSONSPACE = "LESSONSPACE_API_KEY" in os.environ
+
+
+def say(text):
+    print(f"stack: {text}", flush=True)
+
+
+def start(name, command, **environment):
+    """A child that outlives this script; its output goes to a file."""
+    log = (HOME / f"{name}.log").open("w")
+    child = subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment}, start_new_session=True,
+    )
+    return child.pid
+
+
+def wait_for(url, what):
+    for _ in range(200):
+        try:
+            return urllib.request.urlopen(url, timeout=1)
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"stack: {what} did not start; see target/local/*.log")
+
+
+class Aws:
+    """MiniStack, spoken to as AWS."""
+
+    def __init__(self, port):
+        import boto3
+
+        self.endpoint = f"http://127.0.0.1:{port}"
+        keys = dict(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+        self.client = lambda service: boto3.client(service, endpoint_url=self.endpoint, **keys)
+
+    def start(self):
+        port = self.endpoint.rsplit(":", 1)[1]
+        program = pathlib.Path(sys.executable).parent / "ministack"
+        pid = start(
+            "ministack", [str(program)],
+            GATEWAY_PORT=port, BIND_HOST="127.0.0.1", MINISTACK_HOST="127.0.0.1", AWS_ENDPOINT_URL=self.endpoint,
+            AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1",
+            IOT_MTLS_ENABLED="0", LOG_LEVEL="WARNING",
+        )
+        wait_for(self.endpoint + "/_ministack/health", "MiniStack")
+        return pid
+
+
+def package(aws, template, binaries):
+    """Zips each function's binary and points the template at it."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="code")
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        binary = pathlib.PurePath(resource["Properties"]["CodeUri"]).name
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
+            entry = zipfile.ZipInfo("bootstrap")
+            entry.external_attr = 0o755 << 16
+            bundle.writestr(entry, (binaries / binary).read_bytes())
+        s3.put_object(Bucket="code", Key=f"{name}.zip", Body=archive.getvalue())
+        resource["Properties"]["CodeUri"] = f"s3://code/{name}.zip"
+
+
+def localise(template, environment):
+    """Secrets by value instead of by parameter, and what only the local stack sets."""
+    secrets = {**SECRETS, "DATABASE_URL": environment.pop("DATABASE_URL")}
+    for resource in template["Resources"].values():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        variables = resource["Properties"]["Environment"]["Variables"]
+        for name in [name for name in variables if name.endswith("_PARAMETER")]:
+            del variables[name]
+            secret = name.removesuffix("_PARAMETER")
+            variables[secret] = secrets[secret]
+        variables.update(environment)
+
+
+def deploy(aws, template, parameters):
+    import boto3
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
+    session = boto3.Session(region_name="us-east-1")
+    translated = Translator({}, Parser(), boto_session=session).translate(template, parameter_values=parameters)
+    apis = {}
+    for name, resource in translated["Resources"].items():
+        if resource["Type"] == "AWS::ApiGatewayV2::Api":
+            # MiniStack does not create the routes of an API's OpenAPI body: `route` does.
+            apis[name] = resource["Properties"].pop("Body")
+            resource["Properties"] = {"Name": name, "ProtocolType": "HTTP"}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(
+        StackName="firstbell", TemplateBody=json.dumps(translated), Capabilities=["CAPABILITY_IAM"],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    )
+    while True:
+        stack = cloudformation.describe_stacks(StackName="firstbell")["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            break
+        time.sleep(0.05)
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        raise SystemExit(f"stack: the template did not deploy: {stack}")
+    resources = cloudformation.describe_stack_resources(StackName="firstbell")["StackResources"]
+    physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    [(name, body)] = apis.items()
+    return physical, route(aws, physical, physical[name], body)
+
+
+def route(aws, physical, api, body):
+    """Creates the routes that the translated API describes."""
+    gateway, functions = aws.client("apigatewayv2"), aws.client("lambda")
+    cors = body.get("x-amazon-apigateway-cors")
+    if cors:
+        gateway.update_api(ApiId=api, CorsConfiguration={key[0].upper() + key[1:]: value for key, value in cors.items()})
+    for path, operations in body["paths"].items():
+        for method, operation in operations.items():
+            uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
+            function = re.search(r"\$\{(\w+)\.Arn\}", uri).group(1)
+            arn = functions.get_function(FunctionName=physical[function])["Configuration"]["FunctionArn"]
+            integration = gateway.create_integration(
+                ApiId=api, IntegrationType="AWS_PROXY", PayloadFormatVersion="2.0", IntegrationUri=arn
+            )
+            gateway.create_route(
+                ApiId=api, RouteKey=f"{method.upper()} {path}", Target="integrations/" + integration["IntegrationId"]
+            )
+    return f"{aws.endpoint}/_aws/execute-api/{api}/$default/"
+
+
+def migrate(binaries, postgres):
+    """Brings the schema up to date as the owner; the functions connect as their own role."""
+    environment = {**os.environ, "DATABASE_URL": postgres.url}
+    subprocess.run([str(binaries / "migrate")], env=environment, check=True)
+    command = f"ALTER ROLE firstbell_service PASSWORD '{PASSWORD}'"
+    subprocess.run([str(postgres.programs / "psql"), "-q", postgres.url, "-c", command], check=True)
+    return postgres.url.replace("postgres@", f"firstbell_service:{PASSWORD}@", 1)
+
+
+def up(binaries):
+    from samtranslator.yaml_helper import yaml_parse
+
+    down()
+    began = time.monotonic()
+    HOME.mkdir(parents=True, exist_ok=True)
+    say("starting Postgres")
+    postgres = Postgres(ROOT, "stack")
+    postgres.create()
+    database = migrate(binaries, postgres)
+    clock = HOME / "clock-offset-seconds"
+    clock.write_text("0")
+    simulators = f"http://127.0.0.1:{free_port()}"
+    state = {"pids": [], "database_owner": postgres.url, "simulators": simulators, "clock": str(clock)}
+    say("starting the vendor simulators and MiniStack")
+    environment = {"LESSONSPACE_API_KEY": SECRETS["LESSONSPACE_API_KEY"], "CLOCK_OFFSET_FILE": str(clock)}
+    program = [str(binaries / "simulators"), simulators.removeprefix("http://")]
+    state["pids"].append(start("simulators", program, **environment))
+    aws = Aws(free_port())
+    state["pids"].append(aws.start())
+    STATE.write_text(json.dumps(state))
+    wait_for(simulators + "/identity/.well-known/jwks.json", "the simulators")
+    say("deploying template.yaml")
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    package(aws, template, binaries)
+    localise(template, {"DATABASE_URL": database, "AWS_ENDPOINT_URL": aws.endpoint, "CLOCK_OFFSET_FILE": str(clock)})
+    parameters = {
+        "Stage": "local",
+        "JwtIssuer": f"{simulators}/identity",
+        "JwtAudience": "authenticated",
+        "JwksUrl": f"{simulators}/identity/.well-known/jwks.json",
+        "PublicBaseUrl": "http://127.0.0.1/",
+        "AllowedOrigin": "http://localhost:3000",
+        "LessonspaceApiUrl": f"{simulators}/lessonspace/v2/",
+        "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
+        "JoinOpensMinutes": "15",
+        "JoinClosesMinutes": "15",
+    }
+    if IS_REAL_LESSONSPACE:
+        parameters["LessonspaceApiUrl"] = "https://api.thelessonspace.com/v2/"
+    physical, api = deploy(aws, template, parameters)
+    tell_public_address(aws, physical["Launch"], os.environ.get("PUBLIC_BASE_URL", api))
+    state.update(aws=aws.endpoint, api=api, physical=physical)
+    STATE.write_text(json.dumps(state, indent=1))
+    say(f"ready after {time.monotonic() - began:.1f} s: {api}")
+
+
+def tell_public_address(aws, function, address):
+    """Its own address is known only once the API exists; on AWS it is a domain chosen beforehand."""
+    functions = aws.client("lambda")
+    variables = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    functions.update_function_configuration(
+        FunctionName=function, Environment={"Variables": {**variables, "PUBLIC_BASE_URL": address}}
+    )
+
+
+def down():
+    if STATE.exists():
+        for pid in json.loads(STATE.read_text())["pids"]:
+            try:
+                os.killpg(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        STATE.unlink()
+    Postgres(ROOT, "stack").stop("immediate")
+
+
+def main():
+    actions = {
+        "down": lambda _: down(),
+        "up": lambda arguments: up(arguments.binaries),
+        "postgres-stop": lambda _: Postgres(ROOT, "stack").stop("immediate"),
+        "postgres-start": lambda _: Postgres(ROOT, "stack").start(),
+        # A cluster of their own for tests that need a database and nothing else.
+        "test-database-up": lambda _: (Postgres(ROOT, "tests").create(), print(Postgres(ROOT, "tests").url)),
+        "test-database-down": lambda _: Postgres(ROOT, "tests").stop("immediate"),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=actions)
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target" / "debug")
+    arguments = parser.parse_args()
+    actions[arguments.action](arguments)
+
+
+if __name__ == "__main__":
+    main()

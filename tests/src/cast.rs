@@ -1,0 +1,83 @@
+//! The people of a lesson and the booking that brings them together, as rows.
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+/// Connects as the database's owner, as the platform around us would.
+pub async fn owner(url: &str) -> Client {
+    let (client, driver) = tokio_postgres::connect(url, NoTls).await.expect("the database is up");
+    tokio::spawn(driver);
+    client
+}
+
+/// A parent, their child, a tutor and somebody who has nothing to do with them.
+#[derive(Debug, Clone, Copy)]
+pub struct Cast {
+    /// Pays, and is the student's guardian.
+    pub parent: Uuid,
+    /// Learns.
+    pub student: Uuid,
+    /// Teaches.
+    pub tutor: Uuid,
+    /// Is a guardian of the student too, but pays nothing.
+    pub other_parent: Uuid,
+    /// Is nobody here.
+    pub stranger: Uuid,
+}
+
+impl Cast {
+    /// Writes their profiles.
+    pub async fn arrive(database: &Client) -> Self {
+        let [parent, student, tutor, other_parent, stranger] = std::array::from_fn(|_| Uuid::new_v4());
+        let names = ["Ada Parent", "Ben Student", "Cleo Tutor", "Dan Parent", "Eve Stranger"];
+        for (id, name) in [parent, student, tutor, other_parent, stranger].iter().zip(names) {
+            let insert = "INSERT INTO profiles (id, full_name) VALUES ($1, $2)";
+            database.execute(insert, &[id, &name]).await.expect("a profile");
+        }
+        for guardian in [parent, other_parent] {
+            let insert = "INSERT INTO profile_graph (source_profile_id, target_profile_id, relationship_type)
+                          VALUES ($1, $2, 'GUARDIAN')";
+            database.execute(insert, &[&guardian, &student]).await.expect("a link");
+        }
+        Self { parent, student, tutor, other_parent, stranger }
+    }
+}
+
+/// A booking to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Lesson {
+    /// Its id.
+    pub id: Uuid,
+    /// Its planned start.
+    pub starts_at: Timestamp,
+    /// Its planned length in minutes.
+    pub minutes: i32,
+    /// `confirmed`, `cancelled`, …
+    pub status: &'static str,
+    /// Whether the student is set already; otherwise the client learns.
+    pub has_student: bool,
+}
+
+impl Lesson {
+    /// A confirmed hour for the student.
+    pub fn starting(starts_at: Timestamp) -> Self {
+        Self { id: Uuid::new_v4(), starts_at, minutes: 60, status: "confirmed", has_student: true }
+    }
+
+    /// The planned end.
+    pub fn ends_at(&self) -> Timestamp {
+        self.starts_at + SignedDuration::from_mins(self.minutes.into())
+    }
+
+    /// Writes it.
+    pub async fn booked_by(self, cast: &Cast, database: &Client) -> Self {
+        let student = self.has_student.then_some(cast.student);
+        let insert = "INSERT INTO bookings (id, client_id, tutor_id, student_id, status, session_start_time,
+                          session_duration, recording_consent) VALUES ($1, $2, $3, $4, $5, $6, $7, true)";
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&self.id, &cast.parent, &cast.tutor, &student, &self.status, &self.starts_at, &self.minutes];
+        database.execute(insert, &row).await.expect("a booking");
+        self
+    }
+}
