@@ -1,6 +1,6 @@
 //! The people of a lesson and the booking that brings them together, as rows.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -62,6 +62,8 @@ pub struct Lesson {
 impl Lesson {
     /// A confirmed hour for the student.
     pub fn starting(starts_at: Timestamp) -> Self {
+        // To the second: Postgres keeps no nanoseconds.
+        let starts_at = starts_at.round(Unit::Second).expect("a round time");
         Self { id: Uuid::new_v4(), starts_at, minutes: 60, status: "confirmed", has_student: true }
     }
 

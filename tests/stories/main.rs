@@ -1,2 +1,19 @@
-//! Stories.
-fn main_placeholder() {}
+//! Stories: given a booking, when …, then …. They start the function binaries themselves, against a real
+//! Postgres, SQS and S3 spoken over their protocols, and vendors simulated at their HTTP boundary. Run
+//! them by `make test`, which starts what they need.
+
+mod bad_input;
+mod batch;
+mod card;
+mod database;
+mod events;
+mod front_door;
+mod harness;
+mod idempotency;
+mod joining;
+mod outbox;
+mod round_trips;
+mod schema;
+mod secrecy;
+mod snapshot;
+mod tokens;

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 const FIRST_DELAY: Duration = Duration::from_secs(2);
@@ -98,9 +99,19 @@ pub async fn serve(function: &'static str, policy: BatchPolicy, job: impl Job) -
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let context = event.context;
         let invocation = Invocation::begin(function, &context.request_id, context.deadline);
-        invocation.scope(process(&invocation, event.payload, policy, job)).await
+        consume(&invocation, event.payload, policy, job).await
     }))
     .await
+}
+
+/// Works through one batch as `invocation`, and says which records are to be delivered again.
+pub async fn consume(
+    invocation: &Arc<Invocation>,
+    event: SqsEvent,
+    policy: &BatchPolicy,
+    job: &impl Job,
+) -> Result<SqsBatchResponse, Error> {
+    invocation.scope(process(invocation, event, policy, job)).await
 }
 
 /// How a record ended.

@@ -35,6 +35,13 @@ fn lifetime(lasts: Duration) -> Result<PresigningConfig, BlobError> {
     PresigningConfig::expires_in(lasts).map_err(|_| BlobError::Unavailable)
 }
 
+/// The names of the headers that a presigned URL's signature covers.
+fn signed_headers(url: &str) -> Vec<String> {
+    let url = url.parse::<url::Url>().ok();
+    let names = url.and_then(|url| url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").map(|(_, names)| names.into_owned()));
+    names.unwrap_or_default().split(';').map(ToOwned::to_owned).collect()
+}
+
 impl Bucket {
     /// The bucket called `name`.
     pub fn named(name: impl Into<String>) -> Self {
@@ -69,8 +76,12 @@ impl Bucket {
             .content_type(content_type)
             .content_length(content_length);
         let presigned = request.presigned(lifetime(lasts)?).await.map_err(|_| BlobError::Unavailable)?;
-        let headers = presigned.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(Upload { url: presigned.uri().to_owned(), headers })
+        let url = presigned.uri().to_owned();
+        let signed = signed_headers(&url);
+        // In a function the SDK adds a tracing header of its own, which is no part of the upload.
+        let headers = presigned.headers().filter(|(name, _)| signed.iter().any(|signed| signed == name));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Upload { url, headers })
     }
 
     /// The first `length` bytes of an object, and its whole length.

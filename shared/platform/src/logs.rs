@@ -6,7 +6,6 @@ use crate::redaction::redact;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::fmt::Debug;
-use std::io::Write;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -23,14 +22,14 @@ pub fn init() {
 }
 
 /// Writes one line; the only place that does.
+#[allow(clippy::print_stdout, reason = "a function's standard output is its log")]
 pub(crate) fn write(level: &str, message: &str, fields: Map<String, Value>) {
     let mut line = Map::new();
     line.insert("timestamp".into(), Timestamp::now().to_string().into());
     line.insert("level".into(), level.into());
     line.insert("message".into(), message.into());
     line.extend(fields);
-    let line = redact(&Value::Object(line).to_string());
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    println!("{}", redact(&Value::Object(line).to_string()));
 }
 
 struct JsonLines;

@@ -36,7 +36,7 @@ pub const ASSIGN_STUDENT: &str = "
     UPDATE bookings b SET student_id = $3
     WHERE b.id = $1 AND b.client_id = $2 AND b.student_id IS NOT DISTINCT FROM $4
       AND b.meeting_started_at IS NULL
-      AND ($3 IS NULL OR EXISTS (
+      AND ($3::uuid IS NULL OR EXISTS (
           SELECT FROM profile_graph g
           WHERE g.source_profile_id = $5 AND g.target_profile_id = $3
             AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE'))

@@ -31,7 +31,8 @@ pub const APPLY: &str = "
             (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at)
         VALUES ($1, $2, $3, $4, $5, $6, 'applied', $7)
         ON CONFLICT (provider, event_id) DO UPDATE
-        SET status = 'applied', reason = NULL, settled_at = $7, attempts = e.attempts + 1
+        SET status = 'applied', kind = $3, envelope = $6, reason = NULL, settled_at = $7,
+            attempts = e.attempts + 1
         WHERE e.status <> 'applied'
         RETURNING e.booking_id),
     lesson AS (
@@ -70,8 +71,8 @@ pub const POSTPONE: &str = "
             (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at, reason)
         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11::timestamptz IS NULL THEN 'parked' ELSE 'waiting' END, $7, $8)
         ON CONFLICT (provider, event_id) DO UPDATE
-        SET status = excluded.status, reason = $8, settled_at = $7, attempts = e.attempts + 1
-        WHERE e.status IN ('waiting', 'parked')
+        SET status = excluded.status, envelope = $6, reason = $8, settled_at = $7, attempts = e.attempts + 1
+        WHERE e.status <> 'applied'
         RETURNING 1)
     INSERT INTO outbox (id, queue, envelope, due_at)
     SELECT $9, $10, $6, $11 FROM event WHERE $11::timestamptz IS NOT NULL

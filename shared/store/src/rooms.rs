@@ -54,7 +54,7 @@ pub const OPENED: &str = "
         WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
         RETURNING id),
     key AS (
-        INSERT INTO meeting_keys (booking_id, signing_key) SELECT id, $6 FROM saved WHERE $6 IS NOT NULL
+        INSERT INTO meeting_keys (booking_id, signing_key) SELECT id, $6 FROM saved WHERE $6::text IS NOT NULL
         ON CONFLICT (booking_id) DO UPDATE SET signing_key = excluded.signing_key)
     SELECT id FROM saved";
 

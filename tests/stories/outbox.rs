@@ -1,0 +1,67 @@
+//! The outbox: nothing that was written is ever not sent, whoever dies when.
+
+use crate::harness::{World, migrated_database, owner_url, service_url};
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::outbox::{Routes, sweep};
+use platform::queue::Queue;
+use serde_json::json;
+use std::collections::BTreeSet;
+use stories::cast::owner;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+async fn write(owner: &Client, count: i32, queue: &str, due_at: Timestamp) {
+    let insert = "INSERT INTO outbox (id, queue, envelope, due_at)
+                  SELECT gen_random_uuid(), $1, jsonb_build_object('n', n), $2 FROM generate_series(1, $3::int) n";
+    owner.execute(insert, &[&queue, &due_at, &count]).await.unwrap();
+}
+
+async fn unsent(owner: &Client) -> i64 {
+    owner.query_one("SELECT count(*) FROM outbox WHERE sent_at IS NULL", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn many_sweepers_at_once_send_everything_that_is_due_once() {
+    let world = World::new().await;
+    write(&world.owner, 250, "provider-events", Timestamp::now()).await;
+    write(&world.owner, 3, "provider-events", Timestamp::now() + SignedDuration::from_hours(1)).await;
+    let sweepers = join_all((0..3).map(|_| world.function("relay-outbox"))).await;
+    for run in join_all(sweepers.iter().map(|sweeper| sweeper.invoke(json!({})))).await {
+        run.unwrap();
+    }
+    let sent: Vec<String> = world.queued().await.iter().map(|message| message["body"].as_str().unwrap().into()).collect();
+    let distinct: BTreeSet<_> = sent.iter().collect();
+    assert_eq!((sent.len(), distinct.len()), (250, 250));
+    assert_eq!(unsent(&world.owner).await, 3, "what is not due yet stays");
+}
+
+#[tokio::test]
+async fn a_sweeper_that_died_after_claiming_loses_nothing() {
+    let world = World::new().await;
+    write(&world.owner, 5, "provider-events", Timestamp::now()).await;
+    let claim = "UPDATE outbox SET locked_until = now() + interval '60 seconds', attempts = 1";
+    world.owner.execute(claim, &[]).await.unwrap();
+    let relay = world.function("relay-outbox").await;
+    relay.invoke(json!({})).await.unwrap();
+    assert_eq!(world.queued().await.len(), 0, "claimed by somebody who may still be at it");
+    world.travel(2);
+    relay.invoke(json!({})).await.unwrap();
+    assert_eq!((world.queued().await.len(), unsent(&world.owner).await), (5, 0));
+}
+
+#[tokio::test]
+async fn a_queue_that_takes_nothing_leaves_everything_in_the_outbox() {
+    let database = migrated_database().await;
+    let owner = owner(&owner_url(&database)).await;
+    let now = Timestamp::now();
+    write(&owner, 2, "gone", now).await;
+    write(&owner, 2, "unknown", now).await;
+    let routes = Routes::from([("gone".into(), Queue::at(format!("http://127.0.0.1/000000000000/{}", Uuid::new_v4())))]);
+    let (clock, _) = Clock::manual(now);
+    let swept = sweep(&Database::at(&service_url(&database)), &routes, &clock).await.unwrap();
+    assert_eq!((swept.sent, swept.left), (0, 4));
+    assert_eq!(unsent(&owner).await, 4);
+}
