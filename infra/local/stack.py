@@ -1,4 +1,4 @@
-"""The whole system on one machine: `stack.py up|down|postgres-stop|postgres-start|url`.
+"""The whole system on one machine: `stack.py up|wait|down|…`.
 
 Deploys `template.yaml` as it stands to MiniStack, next to a Postgres and the vendor simulators. What it
 started is described in `target/local/stack.json`.
@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -237,10 +236,23 @@ def down():
     Postgres(ROOT, "stack").stop("immediate")
 
 
+def wait():
+    """Keeps a started stack in the foreground until Ctrl-C."""
+    state = json.loads(STATE.read_text())
+    say(f"up until Ctrl-C. API {state['api']}  vendors {state['simulators']}  database {state['database_owner']}")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        down()
+
+
 def main():
     actions = {
         "down": lambda _: down(),
         "up": lambda arguments: up(arguments.binaries),
+        "wait": lambda _: wait(),
         "postgres-stop": lambda _: Postgres(ROOT, "stack").stop("immediate"),
         "postgres-start": lambda _: Postgres(ROOT, "stack").start(),
         # A cluster of their own for tests that need a database and nothing else.

@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 /// Connects as the database's owner, as the platform around us would.
 pub async fn owner(url: &str) -> Client {
-    let (client, driver) = tokio_postgres::connect(url, NoTls).await.expect("the database is up");
+    let (client, driver) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("the database is up");
     tokio::spawn(driver);
     client
 }
@@ -30,7 +32,13 @@ impl Cast {
     /// Writes their profiles.
     pub async fn arrive(database: &Client) -> Self {
         let [parent, student, tutor, other_parent, stranger] = std::array::from_fn(|_| Uuid::new_v4());
-        let names = ["Ada Parent", "Ben Student", "Cleo Tutor", "Dan Parent", "Eve Stranger"];
+        let names = [
+            "Ada Parent",
+            "Ben Student",
+            "Cleo Tutor",
+            "Dan Parent",
+            "Eve Stranger",
+        ];
         for (id, name) in [parent, student, tutor, other_parent, stranger].iter().zip(names) {
             let insert = "INSERT INTO profiles (id, full_name) VALUES ($1, $2)";
             database.execute(insert, &[id, &name]).await.expect("a profile");
@@ -38,9 +46,18 @@ impl Cast {
         for guardian in [parent, other_parent] {
             let insert = "INSERT INTO profile_graph (source_profile_id, target_profile_id, relationship_type)
                           VALUES ($1, $2, 'GUARDIAN')";
-            database.execute(insert, &[&guardian, &student]).await.expect("a link");
+            database
+                .execute(insert, &[&guardian, &student])
+                .await
+                .expect("a link");
         }
-        Self { parent, student, tutor, other_parent, stranger }
+        Self {
+            parent,
+            student,
+            tutor,
+            other_parent,
+            stranger,
+        }
     }
 }
 
@@ -64,7 +81,13 @@ impl Lesson {
     pub fn starting(starts_at: Timestamp) -> Self {
         // To the second: Postgres keeps no nanoseconds.
         let starts_at = starts_at.round(Unit::Second).expect("a round time");
-        Self { id: Uuid::new_v4(), starts_at, minutes: 60, status: "confirmed", has_student: true }
+        Self {
+            id: Uuid::new_v4(),
+            starts_at,
+            minutes: 60,
+            status: "confirmed",
+            has_student: true,
+        }
     }
 
     /// The planned end.
@@ -77,8 +100,15 @@ impl Lesson {
         let student = self.has_student.then_some(cast.student);
         let insert = "INSERT INTO bookings (id, client_id, tutor_id, student_id, status, session_start_time,
                           session_duration, recording_consent) VALUES ($1, $2, $3, $4, $5, $6, $7, true)";
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&self.id, &cast.parent, &cast.tutor, &student, &self.status, &self.starts_at, &self.minutes];
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+            &self.id,
+            &cast.parent,
+            &cast.tutor,
+            &student,
+            &self.status,
+            &self.starts_at,
+            &self.minutes,
+        ];
         database.execute(insert, &row).await.expect("a booking");
         self
     }

@@ -21,7 +21,7 @@ use tokio_postgres::Client;
 const WHITEBOARD: &[u8] = include_bytes!("../../events/create-snapshot-upload/whiteboard.png");
 
 /// What the story waits for happens within seconds; after this it does not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Serialize)]
 struct Step {
@@ -56,7 +56,13 @@ impl Story {
         if !ok {
             println!("       expected {expected}\n       seen     {seen}");
         }
-        self.steps.push(Step { what: what.into(), expected, seen, ok, ms });
+        self.steps.push(Step {
+            what: what.into(),
+            expected,
+            seen,
+            ok,
+            ms,
+        });
         self.last = Instant::now();
     }
 
@@ -90,11 +96,16 @@ impl Story {
     }
 
     fn travel_to(&self, instant: Timestamp) {
-        self.stack.travel(instant.duration_since(Timestamp::now()).as_secs());
+        self.stack
+            .travel(instant.duration_since(Timestamp::now()).as_secs());
     }
 
     async fn count(&self, sql: &str) -> i64 {
-        let row = self.database.query_one(sql, &[&self.lesson.id]).await.expect("a count");
+        let row = self
+            .database
+            .query_one(sql, &[&self.lesson.id])
+            .await
+            .expect("a count");
         row.get(0)
     }
 }
@@ -102,14 +113,29 @@ impl Story {
 async fn before_the_lesson(story: &mut Story) {
     Story::chapter("Before the lesson");
     let cast = story.cast;
-    let assigned = story.call(cast.parent, Method::PUT, "/student", Some(json!({"student_id": cast.student}))).await;
+    let assigned = story
+        .call(
+            cast.parent,
+            Method::PUT,
+            "/student",
+            Some(json!({"student_id": cast.student})),
+        )
+        .await;
     story.step("the parent assigns the student", 200, assigned.status);
     let card = story.card(cast.parent).await;
     story.step("the card says upcoming", "upcoming", card["join_state"].clone());
     let opens_at = story.lesson.starts_at - SignedDuration::from_mins(15);
     let early = story.join(cast.tutor).await;
-    story.step("the tutor's Join comes too early", "409 join-too-early", early.verdict());
-    story.step("and is told when the room opens", opens_at.to_string(), early.body["opens_at"].clone());
+    story.step(
+        "the tutor's Join comes too early",
+        "409 join-too-early",
+        early.verdict(),
+    );
+    story.step(
+        "and is told when the room opens",
+        opens_at.to_string(),
+        early.body["opens_at"].clone(),
+    );
 }
 
 async fn in_the_room(story: &mut Story) {
@@ -117,24 +143,72 @@ async fn in_the_room(story: &mut Story) {
     let cast = story.cast;
     story.travel_to(story.lesson.starts_at - SignedDuration::from_mins(10));
     let (tutor, student) = join(story.join(cast.tutor), story.join(cast.student)).await;
-    story.step("tutor and student press Join at the same instant", json!([200, 200]), json!([tutor.status, student.status]));
-    story.step("both land in the same room", tutor.body["room_id"].clone(), student.body["room_id"].clone());
+    story.step(
+        "tutor and student press Join at the same instant",
+        json!([200, 200]),
+        json!([tutor.status, student.status]),
+    );
+    story.step(
+        "both land in the same room",
+        tutor.body["room_id"].clone(),
+        student.body["room_id"].clone(),
+    );
     let roles = json!([tutor.body["role"], student.body["role"]]);
     story.step("as tutor and learner", json!(["tutor", "learner"]), roles);
-    let (entered, _) = story.stack.open(student.body["url"].as_str().unwrap_or_default()).await;
+    let (entered, _) = story
+        .stack
+        .open(student.body["url"].as_str().unwrap_or_default())
+        .await;
     story.step("the student's link opens the room", 200, entered);
     let guardian = story.join(cast.parent).await;
-    story.step("the parent may look in as guardian", "guardian", guardian.body["role"].clone());
+    story.step(
+        "the parent may look in as guardian",
+        "guardian",
+        guardian.body["role"].clone(),
+    );
     let again = story.join(cast.tutor).await;
-    story.step("the tutor drops out and rejoins the same room", tutor.body["room_id"].clone(), again.body["room_id"].clone());
+    story.step(
+        "the tutor drops out and rejoins the same room",
+        tutor.body["room_id"].clone(),
+        again.body["room_id"].clone(),
+    );
     let launches = story.stack.ask("/lessonspace/_control/launches").await;
     let mine = |launch: &&Value| launch["id"] == json!(story.lesson.id);
-    let leaders: Vec<Value> =
-        launches.as_array().expect("launches").iter().filter(mine).map(|launch| json!([launch["user"]["role"], launch["user"]["leader"]])).collect();
-    story.step("only the tutor leads", true, leaders.iter().all(|launch| launch[1] == json!(launch[0] == "teacher")));
-    let late = story.call(cast.parent, Method::PUT, "/student", Some(json!({"student_id": null}))).await;
-    story.step("before the start the student could still be changed back", 200, late.status);
-    let back = story.call(cast.parent, Method::PUT, "/student", Some(json!({"student_id": cast.student}))).await;
+    let leaders: Vec<Value> = launches
+        .as_array()
+        .expect("launches")
+        .iter()
+        .filter(mine)
+        .map(|launch| json!([launch["user"]["role"], launch["user"]["leader"]]))
+        .collect();
+    story.step(
+        "only the tutor leads",
+        true,
+        leaders
+            .iter()
+            .all(|launch| launch[1] == json!(launch[0] == "teacher")),
+    );
+    let late = story
+        .call(
+            cast.parent,
+            Method::PUT,
+            "/student",
+            Some(json!({"student_id": null})),
+        )
+        .await;
+    story.step(
+        "before the start the student could still be changed back",
+        200,
+        late.status,
+    );
+    let back = story
+        .call(
+            cast.parent,
+            Method::PUT,
+            "/student",
+            Some(json!({"student_id": cast.student})),
+        )
+        .await;
     story.step("and is set again", 200, back.status);
 }
 
@@ -142,23 +216,49 @@ async fn afterwards(story: &mut Story) {
     Story::chapter("The lesson ends, five minutes late");
     let cast = story.cast;
     let room = story.join(cast.tutor).await.body["room_id"].clone();
-    let (started, ended) = (story.lesson.starts_at, story.lesson.ends_at() + SignedDuration::from_mins(5));
+    let (started, ended) = (
+        story.lesson.starts_at,
+        story.lesson.ends_at() + SignedDuration::from_mins(5),
+    );
     story.travel_to(ended + SignedDuration::from_secs(30));
-    let play = json!({"room_id": room, "started_at": started, "ended_at": ended, "times": 3, "reversed": true});
+    let play =
+        json!({"room_id": room, "started_at": started, "ended_at": ended, "times": 3, "reversed": true});
     let told = story.stack.direct("/lessonspace/_control/session", play).await;
-    story.step("the vendor's webhooks arrive three times, the end before the start", json!([202, 202, 202, 202, 202, 202]), told["statuses"].clone());
-    let applied = |card: &Value| card["recording_available"] == true && card["meeting_started_at"].is_string();
+    story.step(
+        "the vendor's webhooks arrive three times, the end before the start",
+        json!([202, 202, 202, 202, 202, 202]),
+        told["statuses"].clone(),
+    );
+    let applied =
+        |card: &Value| card["recording_available"] == true && card["meeting_started_at"].is_string();
     let card = story.card_when(applied).await;
-    story.step("the card shows the recording", true, card["recording_available"].clone());
-    story.step("and how long the lesson really took", 65 * 60, card["duration_actual_seconds"].clone());
-    story.step("and that it is completed", "completed", card["join_state"].clone());
-    let events = story.count("SELECT count(*) FROM provider_events WHERE booking_id = $1 AND status = 'applied'").await;
+    story.step(
+        "the card shows the recording",
+        true,
+        card["recording_available"].clone(),
+    );
+    story.step(
+        "and how long the lesson really took",
+        65 * 60,
+        card["duration_actual_seconds"].clone(),
+    );
+    story.step(
+        "and that it is completed",
+        "completed",
+        card["join_state"].clone(),
+    );
+    let events = story
+        .count("SELECT count(*) FROM provider_events WHERE booking_id = $1 AND status = 'applied'")
+        .await;
     story.step("six deliveries were two events", 2, events);
     let queued = story.count("SELECT count(*) FROM caas_recalculation_queue q JOIN bookings b ON b.tutor_id = q.profile_id WHERE b.id = $1").await;
     story.step("and the tutor's credibility is recalculated once", 1, queued);
     let recording = story.call(cast.parent, Method::GET, "/recording", None).await;
     story.step("the parent gets a link to the recording", 200, recording.status);
-    let (plays, _) = story.stack.open(recording.body["url"].as_str().unwrap_or_default()).await;
+    let (plays, _) = story
+        .stack
+        .open(recording.body["url"].as_str().unwrap_or_default())
+        .await;
     story.step("and it plays", 200, plays);
 }
 
@@ -166,20 +266,42 @@ async fn the_whiteboard(story: &mut Story) {
     Story::chapter("The tutor adds the whiteboard");
     let cast = story.cast;
     let announced = json!({"content_type": "image/png", "content_length": WHITEBOARD.len()});
-    let parents = story.call(cast.parent, Method::POST, "/snapshot", Some(announced.clone())).await;
+    let parents = story
+        .call(cast.parent, Method::POST, "/snapshot", Some(announced.clone()))
+        .await;
     story.step("the parent may not", "403 not-the-tutor", parents.verdict());
-    let upload = story.call(cast.tutor, Method::POST, "/snapshot", Some(announced)).await;
+    let upload = story
+        .call(cast.tutor, Method::POST, "/snapshot", Some(announced))
+        .await;
     story.step("the tutor gets a presigned upload", 201, upload.status);
     let url = upload.body["url"].as_str().unwrap_or_default().to_owned();
     let headers = |content_type: &str| vec![("content-type".to_owned(), content_type.to_owned())];
-    let script = story.stack.put(&url, &headers("text/html"), b"<script>".to_vec()).await;
-    story.step("which takes nothing but the image it was made for", 403, script.status);
-    let stored = story.stack.put(&url, &headers("image/png"), WHITEBOARD.to_vec()).await;
+    let script = story
+        .stack
+        .put(&url, &headers("text/html"), b"<script>".to_vec())
+        .await;
+    story.step(
+        "which takes nothing but the image it was made for",
+        403,
+        script.status,
+    );
+    let stored = story
+        .stack
+        .put(&url, &headers("image/png"), WHITEBOARD.to_vec())
+        .await;
     story.step("the PNG is stored", 200, stored.status);
-    let card = story.card_when(|card| card["artifacts"]["whiteboard_snapshot_url"].is_string()).await;
-    let link = card["artifacts"]["whiteboard_snapshot_url"].as_str().unwrap_or_default();
+    let card = story
+        .card_when(|card| card["artifacts"]["whiteboard_snapshot_url"].is_string())
+        .await;
+    let link = card["artifacts"]["whiteboard_snapshot_url"]
+        .as_str()
+        .unwrap_or_default();
     let (status, bytes) = story.stack.open(link).await;
-    story.step("the parent's card links to it", json!([200, WHITEBOARD.len()]), json!([status, bytes.len()]));
+    story.step(
+        "the parent's card links to it",
+        json!([200, WHITEBOARD.len()]),
+        json!([status, bytes.len()]),
+    );
     story.step("byte for byte", true, bytes == WHITEBOARD);
 }
 
@@ -191,15 +313,26 @@ async fn the_stranger(story: &mut Story) {
         (Method::POST, "/launch", None),
         (Method::GET, "/recording", None),
         (Method::PUT, "/student", Some(json!({"student_id": eve}))),
-        (Method::POST, "/snapshot", Some(json!({"content_type": "image/png", "content_length": 100}))),
+        (
+            Method::POST,
+            "/snapshot",
+            Some(json!({"content_type": "image/png", "content_length": 100})),
+        ),
     ];
     for (method, tail, body) in doors {
         let what = format!("{method} /api/bookings/…{tail}");
         let answer = story.call(eve, method, tail, body).await;
         story.step(&what, "403 forbidden", answer.verdict());
     }
-    let nobody = story.stack.call(Method::GET, &story.path(""), "not-a-token", None).await;
-    story.step("without a good token nobody gets even that far", "401 unauthenticated", nobody.verdict());
+    let nobody = story
+        .stack
+        .call(Method::GET, &story.path(""), "not-a-token", None)
+        .await;
+    story.step(
+        "without a good token nobody gets even that far",
+        "401 unauthenticated",
+        nobody.verdict(),
+    );
 }
 
 #[tokio::main]
@@ -208,10 +341,24 @@ async fn main() -> ExitCode {
     stack.travel(0);
     let database = owner(&stack.database_owner).await;
     let cast = Cast::arrive(&database).await;
-    let starts_at = (Timestamp::now() + SignedDuration::from_hours(2)).round(Unit::Minute).expect("a round time");
-    let lesson = Lesson { has_student: false, ..Lesson::starting(starts_at) }.booked_by(&cast, &database).await;
+    let starts_at = (Timestamp::now() + SignedDuration::from_hours(2))
+        .round(Unit::Minute)
+        .expect("a round time");
+    let lesson = Lesson {
+        has_student: false,
+        ..Lesson::starting(starts_at)
+    }
+    .booked_by(&cast, &database)
+    .await;
     println!("A lesson is booked: {} for 60 minutes.", lesson.starts_at);
-    let mut story = Story { stack, database, cast, lesson, steps: Vec::new(), last: Instant::now() };
+    let mut story = Story {
+        stack,
+        database,
+        cast,
+        lesson,
+        steps: Vec::new(),
+        last: Instant::now(),
+    };
     before_the_lesson(&mut story).await;
     in_the_room(&mut story).await;
     afterwards(&mut story).await;
@@ -227,6 +374,13 @@ fn conclude(steps: &[Step]) -> ExitCode {
     let file = root().join("target/demo.json");
     std::fs::write(&file, format!("{report:#}\n")).expect("target/ can be written");
     let passed = steps.len() - failed;
-    println!("\nThe lesson was played: {passed} of {} steps as expected. Report: target/demo.json", steps.len());
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "\nThe lesson was played: {passed} of {} steps as expected. Report: target/demo.json",
+        steps.len()
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -43,18 +43,28 @@ pub struct Answer {
 impl Answer {
     /// The last part of a problem's `type`.
     pub fn problem(&self) -> &str {
-        self.body["type"].as_str().and_then(|kind| kind.rsplit(':').next()).unwrap_or("none")
+        self.body["type"]
+            .as_str()
+            .and_then(|kind| kind.rsplit(':').next())
+            .unwrap_or("none")
     }
 
     /// Status and, for a problem, its kind: `403 forbidden`.
     pub fn verdict(&self) -> String {
-        if self.status < 400 { self.status.to_string() } else { format!("{} {}", self.status, self.problem()) }
+        if self.status < 400 {
+            self.status.to_string()
+        } else {
+            format!("{} {}", self.status, self.problem())
+        }
     }
 }
 
 /// The checkout's root.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ has a parent")
+        .to_owned()
 }
 
 impl Stack {
@@ -68,14 +78,23 @@ impl Stack {
     /// A token for `person`, issued now by the stack's clock.
     pub async fn sign_in(&self, person: Uuid) -> String {
         let url = format!("{}/identity/token", self.simulators);
-        let answer = self.http.post(url).json(&json!({ "sub": person })).send().await.expect("the issuer answers");
+        let answer = self
+            .http
+            .post(url)
+            .json(&json!({ "sub": person }))
+            .send()
+            .await
+            .expect("the issuer answers");
         let answer: Value = answer.json().await.expect("a token");
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
     /// Calls the API.
     pub async fn call(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.api)).bearer_auth(token);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.api))
+            .bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -90,7 +109,9 @@ impl Stack {
 
     /// What the vendor simulator knows.
     pub async fn ask(&self, path: &str) -> Value {
-        send(self.http.get(format!("{}{path}", self.simulators))).await.body
+        send(self.http.get(format!("{}{path}", self.simulators)))
+            .await
+            .body
     }
 
     /// Puts bytes to a presigned address.
@@ -105,7 +126,14 @@ impl Stack {
     /// Opens a link as a browser would; status and bytes.
     pub async fn open(&self, url: &str) -> (u16, Vec<u8>) {
         let answer = self.http.get(url).send().await.expect("the link answers");
-        (answer.status().as_u16(), answer.bytes().await.map(|bytes| bytes.to_vec()).unwrap_or_default())
+        (
+            answer.status().as_u16(),
+            answer
+                .bytes()
+                .await
+                .map(|bytes| bytes.to_vec())
+                .unwrap_or_default(),
+        )
     }
 
     /// Sets how far the stack's clock is ahead of the machine's.
@@ -121,8 +149,17 @@ async fn send(request: reqwest::RequestBuilder) -> Answer {
     let began = Instant::now();
     let answer = request.send().await.expect("the stack answers");
     let status = answer.status().as_u16();
-    let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(Into::into);
+    let retry_after = answer
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .map(Into::into);
     let text = answer.text().await.unwrap_or_default();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, body, retry_after, took: began.elapsed() }
+    Answer {
+        status,
+        body,
+        retry_after,
+        took: began.elapsed(),
+    }
 }

@@ -24,10 +24,17 @@ async fn every_problem_has_a_stable_type_and_leaks_nothing() {
         nobody["headers"].as_object_mut().unwrap().remove("authorization");
         let reply = function.call(nobody).await;
         assert_eq!(reply.verdict(), "401 unauthenticated", "{name}");
-        assert_eq!(reply.headers["content-type"], "application/problem+json", "{name}");
+        assert_eq!(
+            reply.headers["content-type"], "application/problem+json",
+            "{name}"
+        );
         let mut members: Vec<_> = reply.body.as_object().unwrap().keys().cloned().collect();
         members.sort();
-        assert_eq!(members, ["detail", "request_id", "status", "title", "type"], "{name}");
+        assert_eq!(
+            members,
+            ["detail", "request_id", "status", "title", "type"],
+            "{name}"
+        );
         let mut lost = world.request(sample, world.cast.tutor, &lesson);
         lost["pathParameters"]["id"] = "1 OR 1=1".into();
         assert_eq!(function.call(lost).await.verdict(), "403 forbidden", "{name}");
@@ -39,22 +46,46 @@ async fn unknown_fields_of_users_are_refused() {
     let world = World::new().await;
     let lesson = world.lesson_in(60).await;
     let cases = [
-        ("assign-student", "assign-student/clear.json", json!({"student_id": null, "role": "admin"})),
+        (
+            "assign-student",
+            "assign-student/clear.json",
+            json!({"student_id": null, "role": "admin"}),
+        ),
         ("assign-student", "assign-student/clear.json", json!({})),
-        ("create-snapshot-upload", "create-snapshot-upload/png.json", json!({"content_type": "image/png", "content_length": 1, "key": "../x"})),
+        (
+            "create-snapshot-upload",
+            "create-snapshot-upload/png.json",
+            json!({"content_type": "image/png", "content_length": 1, "key": "../x"}),
+        ),
     ];
     for (name, sample, body) in cases {
         let function = world.function(name).await;
         let mut event = world.request(sample, world.cast.parent, &lesson);
         event["body"] = body.to_string().into();
-        assert_eq!(function.call(event).await.verdict(), "400 malformed-body", "{name} takes {body}");
+        assert_eq!(
+            function.call(event).await.verdict(),
+            "400 malformed-body",
+            "{name} takes {body}"
+        );
     }
 }
 
 fn mangle(event: &Value, random: &mut StdRng) -> Value {
     let mut mangled = event.clone();
-    let junk: String = (0..random.random_range(0..40)).map(|_| random.random::<char>()).collect();
-    let bodies = ["", "null", "[]", "{", "1e999", "\"x\"", "{\"student_id\":1}", "{\"content_length\":-1e400}", "{\"content_type\":[]}"];
+    let junk: String = (0..random.random_range(0..40))
+        .map(|_| random.random::<char>())
+        .collect();
+    let bodies = [
+        "",
+        "null",
+        "[]",
+        "{",
+        "1e999",
+        "\"x\"",
+        "{\"student_id\":1}",
+        "{\"content_length\":-1e400}",
+        "{\"content_type\":[]}",
+    ];
     match random.random_range(0..6) {
         0 => mangled["body"] = junk.into(),
         1 => mangled["body"] = (*bodies.choose(random).unwrap()).into(),

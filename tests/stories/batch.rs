@@ -56,7 +56,12 @@ fn message(id: &str, order: &str) -> Value {
         "v": 1, "type": "order", "id": "018f2f6e-0000-7000-8000-000000000001", "occurred_at": "2026-03-01T13:00:00Z",
         "correlation_id": "story", "causation_id": null, "dedupe_key": id, "payload": order,
     });
-    record(id, &body.to_string(), "receipt", "arn:aws:sqs:us-east-1:000000000000:orders")
+    record(
+        id,
+        &body.to_string(),
+        "receipt",
+        "arn:aws:sqs:us-east-1:000000000000:orders",
+    )
 }
 
 struct Outcome {
@@ -71,13 +76,21 @@ async fn work_with(records: Vec<Value>, time_left: SignedDuration) -> Outcome {
     let (aws, job) = (Aws::connect().await, Obedient::default());
     let dead_letters = aws.queue("dead").await;
     let quarantine = Queue::at(&dead_letters);
-    let policy = BatchPolicy { concurrency: 2, worst_case: Duration::from_secs(5), quarantine };
+    let policy = BatchPolicy {
+        concurrency: 2,
+        worst_case: Duration::from_secs(5),
+        quarantine,
+    };
     let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
     let deadline = (Timestamp::now() + time_left).as_millisecond();
     let invocation = Invocation::begin("story", "request-1", u64::try_from(deadline).unwrap());
     let answer = consume(&invocation, event, &policy, &&job).await;
     let failures = |answer: aws_lambda_events::sqs::SqsBatchResponse| {
-        answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+        answer
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect()
     };
     Outcome {
         answer: answer.map(failures).map_err(|error| error.to_string()),
@@ -98,15 +111,34 @@ fn sorted(mut ids: Vec<String>) -> Vec<String> {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_set_aside_alone() {
-    let garbage = record("garbage", "{", "receipt", "arn:aws:sqs:us-east-1:000000000000:orders");
-    let outcome = work(vec![message("a", "succeed"), garbage, message("b", "succeed"), message("c", "dance")]).await;
+    let garbage = record(
+        "garbage",
+        "{",
+        "receipt",
+        "arn:aws:sqs:us-east-1:000000000000:orders",
+    );
+    let outcome = work(vec![
+        message("a", "succeed"),
+        garbage,
+        message("b", "succeed"),
+        message("c", "dance"),
+    ])
+    .await;
     assert_eq!(outcome.answer, Ok(vec![]));
-    assert_eq!((sorted(outcome.done), outcome.set_aside), (vec!["a".into(), "b".into()], 2));
+    assert_eq!(
+        (sorted(outcome.done), outcome.set_aside),
+        (vec!["a".into(), "b".into()], 2)
+    );
 }
 
 #[tokio::test]
 async fn a_panic_is_that_records_failure() {
-    let outcome = work(vec![message("a", "succeed"), message("bad", "panic"), message("b", "succeed")]).await;
+    let outcome = work(vec![
+        message("a", "succeed"),
+        message("bad", "panic"),
+        message("b", "succeed"),
+    ])
+    .await;
     assert_eq!(outcome.answer, Ok(vec!["bad".into()]));
     assert_eq!(sorted(outcome.done), ["a", "b"]);
 }
@@ -127,7 +159,11 @@ async fn no_record_is_begun_that_might_not_finish_in_time() {
     let records = vec![message("a", "succeed"), message("b", "succeed")];
     let outcome = work_with(records, SignedDuration::from_secs(5)).await;
     assert_eq!(sorted(outcome.answer.unwrap()), ["a", "b"]);
-    assert_eq!(outcome.done, Vec::<String>::new(), "less than the worst case was left");
+    assert_eq!(
+        outcome.done,
+        Vec::<String>::new(),
+        "less than the worst case was left"
+    );
 }
 
 #[tokio::test]
@@ -163,7 +199,11 @@ async fn in_a_fifo_queue_nothing_of_a_group_is_done_after_its_first_failure() {
     ])
     .await;
     assert_eq!(sorted(outcome.answer.unwrap()), ["b1", "b2", "b3"]);
-    assert_eq!(sorted(outcome.done), ["a1", "a2", "a4"], "what was set aside does not block its group");
+    assert_eq!(
+        sorted(outcome.done),
+        ["a1", "a2", "a4"],
+        "what was set aside does not block its group"
+    );
 }
 
 #[tokio::test]
@@ -177,9 +217,15 @@ async fn a_hanging_record_does_not_keep_the_others_from_being_done() {
     let job = Arc::new(Obedient::default());
     let worker = Arc::clone(&job);
     let hung = tokio::spawn(async move {
-        let event: SqsEvent =
-            serde_json::from_value(json!({"Records": [message("h", "hang"), message("a", "succeed"), message("b", "succeed")]})).unwrap();
-        let policy = BatchPolicy { concurrency: 2, worst_case: Duration::ZERO, quarantine: Queue::at("unused") };
+        let event: SqsEvent = serde_json::from_value(
+            json!({"Records": [message("h", "hang"), message("a", "succeed"), message("b", "succeed")]}),
+        )
+        .unwrap();
+        let policy = BatchPolicy {
+            concurrency: 2,
+            worst_case: Duration::ZERO,
+            quarantine: Queue::at("unused"),
+        };
         let invocation = Invocation::begin("story", "request-1", 0);
         let _ = consume(&invocation, event, &policy, &&*worker).await;
     });
@@ -196,22 +242,49 @@ async fn a_transient_failure_comes_back_after_a_delay_of_its_own() {
     let queue = aws.queue("orders").await;
     let arn = aws.arn(&queue).await;
     let order = message("a", "fail_for_now")["body"].as_str().unwrap().to_owned();
-    aws.sqs.send_message().queue_url(&queue).message_body(order).send().await.unwrap();
-    let received = aws.sqs.receive_message().queue_url(&queue).visibility_timeout(600).send().await.unwrap();
+    aws.sqs
+        .send_message()
+        .queue_url(&queue)
+        .message_body(order)
+        .send()
+        .await
+        .unwrap();
+    let received = aws
+        .sqs
+        .receive_message()
+        .queue_url(&queue)
+        .visibility_timeout(600)
+        .send()
+        .await
+        .unwrap();
     let message = &received.messages()[0];
-    let mut delivered =
-        record(message.message_id().unwrap(), message.body().unwrap(), message.receipt_handle().unwrap(), &arn);
+    let mut delivered = record(
+        message.message_id().unwrap(),
+        message.body().unwrap(),
+        message.receipt_handle().unwrap(),
+        &arn,
+    );
     // A first receipt would come back within two seconds; the stories do not wait for clocks, so the
     // hundredth is delivered, which comes back within a quarter of an hour.
     delivered["attributes"]["ApproximateReceiveCount"] = "100".into();
     let before = hidden_until(&aws, &queue).await;
     let outcome = work(vec![delivered]).await;
     assert_eq!(outcome.answer.map(|failed| failed.len()), Ok(1));
-    assert_eq!((before, hidden_until(&aws, &queue).await), (1, 1), "hidden, not visible at once");
+    assert_eq!(
+        (before, hidden_until(&aws, &queue).await),
+        (1, 1),
+        "hidden, not visible at once"
+    );
 }
 
 async fn hidden_until(aws: &Aws, queue: &str) -> u32 {
     let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
-    let request = aws.sqs.get_queue_attributes().queue_url(queue).attribute_names(hidden.clone());
-    request.send().await.unwrap().attributes.unwrap()[&hidden].parse().unwrap()
+    let request = aws
+        .sqs
+        .get_queue_attributes()
+        .queue_url(queue)
+        .attribute_names(hidden.clone());
+    request.send().await.unwrap().attributes.unwrap()[&hidden]
+        .parse()
+        .unwrap()
 }

@@ -15,7 +15,13 @@ async fn the_card_follows_the_lesson_for_everybody_on_it_and_nobody_else() {
     let world = World::new().await;
     let get_booking = world.function("get-booking").await;
     let lesson = world.lesson_in(60).await;
-    let states = [(0, "upcoming"), (46, "ready"), (61, "ready"), (134, "ready"), (136, "completed")];
+    let states = [
+        (0, "upcoming"),
+        (46, "ready"),
+        (61, "ready"),
+        (134, "ready"),
+        (136, "completed"),
+    ];
     for (minute, state) in states {
         world.travel(minute);
         let card = world.call(&get_booking, CARD, world.cast.parent, &lesson).await;
@@ -26,16 +32,25 @@ async fn the_card_follows_the_lesson_for_everybody_on_it_and_nobody_else() {
         assert_eq!(world.call(&get_booking, CARD, person, &lesson).await.status, 200);
     }
     let stranger = world.call(&get_booking, CARD, cast.stranger, &lesson).await;
-    let unknown = Lesson { id: Uuid::new_v4(), ..lesson };
+    let unknown = Lesson {
+        id: Uuid::new_v4(),
+        ..lesson
+    };
     let nothing = world.call(&get_booking, CARD, cast.stranger, &unknown).await;
     assert_eq!(stranger.verdict(), "403 forbidden");
-    assert_eq!(stranger.body["detail"], nothing.body["detail"], "ids can be probed");
+    assert_eq!(
+        stranger.body["detail"], nothing.body["detail"],
+        "ids can be probed"
+    );
 }
 
 #[tokio::test]
 async fn the_card_tells_what_the_vendor_saw() {
     let world = World::new().await;
-    let (get_booking, apply) = (world.function("get-booking").await, world.function("apply-event").await);
+    let (get_booking, apply) = (
+        world.function("get-booking").await,
+        world.function("apply-event").await,
+    );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
     let end = lesson.starts_at + SignedDuration::from_mins(61);
@@ -45,17 +60,38 @@ async fn the_card_tells_what_the_vendor_saw() {
     }
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
     world.travel(62);
-    let card = world.call(&get_booking, CARD, world.cast.student, &lesson).await.body;
-    let told = json!([card["join_state"], card["duration_actual_seconds"], card["recording_available"]]);
+    let card = world
+        .call(&get_booking, CARD, world.cast.student, &lesson)
+        .await
+        .body;
+    let told = json!([
+        card["join_state"],
+        card["duration_actual_seconds"],
+        card["recording_available"]
+    ]);
     assert_eq!(told, json!(["completed", 61 * 60, true]));
     let get_recording = world.function("get-recording").await;
-    let link = world.call(&get_recording, RECORDING, world.cast.parent, &lesson).await;
+    let link = world
+        .call(&get_recording, RECORDING, world.cast.parent, &lesson)
+        .await;
     assert_eq!(link.status, 200, "{}", link.body);
-    assert!(link.body["url"].as_str().unwrap().starts_with("http://vendor.story/recording/"));
-    let stranger = world.call(&get_recording, RECORDING, world.cast.stranger, &lesson).await;
+    assert!(
+        link.body["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://vendor.story/recording/")
+    );
+    let stranger = world
+        .call(&get_recording, RECORDING, world.cast.stranger, &lesson)
+        .await;
     assert_eq!(stranger.verdict(), "403 forbidden");
-    world.lessonspace.misbehave(Faults { fail_next: 1, ..Faults::default() });
-    let outage = world.call(&get_recording, RECORDING, world.cast.parent, &lesson).await;
+    world.lessonspace.misbehave(Faults {
+        fail_next: 1,
+        ..Faults::default()
+    });
+    let outage = world
+        .call(&get_recording, RECORDING, world.cast.parent, &lesson)
+        .await;
     assert_eq!(outage.verdict(), "503 provider-unavailable");
 }
 
@@ -64,12 +100,20 @@ async fn a_lesson_without_a_recording_says_so_and_our_key_goes_nowhere_else() {
     let world = World::new().await;
     let get_recording = world.function("get-recording").await;
     let lesson = world.lesson_in(0).await;
-    let none = world.call(&get_recording, RECORDING, world.cast.parent, &lesson).await;
+    let none = world
+        .call(&get_recording, RECORDING, world.cast.parent, &lesson)
+        .await;
     assert_eq!(none.verdict(), "404 recording-not-ready");
     let planted = "UPDATE bookings SET recording_url = 'https://elsewhere.example/v2/steal'";
     world.owner.execute(planted, &[]).await.unwrap();
-    let refused = world.call(&get_recording, RECORDING, world.cast.parent, &lesson).await;
-    assert_eq!(refused.verdict(), "404 recording-not-ready", "an address that is not the vendor's was called");
+    let refused = world
+        .call(&get_recording, RECORDING, world.cast.parent, &lesson)
+        .await;
+    assert_eq!(
+        refused.verdict(),
+        "404 recording-not-ready",
+        "an address that is not the vendor's was called"
+    );
 }
 
 async fn assign(world: &World, person: Uuid, lesson: &Lesson, student: Value) -> String {
@@ -83,12 +127,19 @@ async fn assign(world: &World, person: Uuid, lesson: &Lesson, student: Value) ->
 async fn a_guardian_assigns_and_clears_the_student_until_the_lesson_starts() {
     let world = World::new().await;
     let cast = world.cast;
-    let lesson = Lesson { has_student: false, ..Lesson::starting(jiff::Timestamp::now() + SignedDuration::from_mins(60)) };
+    let lesson = Lesson {
+        has_student: false,
+        ..Lesson::starting(jiff::Timestamp::now() + SignedDuration::from_mins(60))
+    };
     let lesson = lesson.booked_by(&cast, &world.owner).await;
     let student = json!(cast.student);
     assert_eq!(assign(&world, cast.parent, &lesson, student.clone()).await, "200");
     assert_eq!(world.booking(&lesson).await["student_id"], student);
-    assert_eq!(assign(&world, cast.parent, &lesson, student.clone()).await, "200", "saying it twice is fine");
+    assert_eq!(
+        assign(&world, cast.parent, &lesson, student.clone()).await,
+        "200",
+        "saying it twice is fine"
+    );
     assert_eq!(assign(&world, cast.parent, &lesson, Value::Null).await, "200");
     assert_eq!(world.booking(&lesson).await["student_id"], Value::Null);
     let refusals = [
@@ -102,6 +153,9 @@ async fn a_guardian_assigns_and_clears_the_student_until_the_lesson_starts() {
         assert_eq!(assign(&world, person, &lesson, child).await, verdict);
     }
     world.travel(61);
-    assert_eq!(assign(&world, cast.parent, &lesson, student).await, "409 lesson-started");
+    assert_eq!(
+        assign(&world, cast.parent, &lesson, student).await,
+        "409 lesson-started"
+    );
     assert_eq!(world.booking(&lesson).await["student_id"], Value::Null);
 }

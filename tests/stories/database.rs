@@ -65,10 +65,23 @@ async fn the_servers_own_limits_stand_behind_ours() {
 #[tokio::test]
 async fn a_refusal_of_the_schema_is_told_from_an_outage() {
     let database = Database::at(&service_url(&migrated_database().await));
-    let refused = database.query("INSERT INTO outbox (id) VALUES (gen_random_uuid())", &[]).await;
-    assert!(matches!(refused, Err(DatabaseError::Refused { .. })), "{refused:?}");
+    let refused = database
+        .query("INSERT INTO outbox (id) VALUES (gen_random_uuid())", &[])
+        .await;
+    assert!(
+        matches!(refused, Err(DatabaseError::Refused { .. })),
+        "{refused:?}"
+    );
     let forbidden = database.query("DELETE FROM bookings", &[]).await;
-    assert!(matches!(forbidden, Err(DatabaseError::Refused { .. })), "the functions' role may not delete");
-    let cancelled = database.query("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)", &[]).await;
-    assert!(matches!(cancelled, Err(DatabaseError::Unavailable(_))), "{cancelled:?}");
+    assert!(
+        matches!(forbidden, Err(DatabaseError::Refused { .. })),
+        "the functions' role may not delete"
+    );
+    let cancelled = database
+        .query("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)", &[])
+        .await;
+    assert!(
+        matches!(cancelled, Err(DatabaseError::Unavailable(_))),
+        "{cancelled:?}"
+    );
 }

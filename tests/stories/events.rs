@@ -19,20 +19,31 @@ async fn through_the_door(door: &Function, events: &[Value]) {
 
 async fn proof(world: &World, lesson: &Lesson) -> Value {
     let booking = world.booking(lesson).await;
-    json!([booking["duration_actual"], booking["recording_url"].is_string(), booking["meeting_ended_at"].is_string()])
+    json!([
+        booking["duration_actual"],
+        booking["recording_url"].is_string(),
+        booking["meeting_ended_at"].is_string()
+    ])
 }
 
 #[tokio::test]
 async fn any_order_and_any_number_of_deliveries_end_in_the_same_state() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let mut random = StdRng::seed_from_u64(7);
     let mut ends = Vec::new();
     for _ in 0..6 {
         let lesson = world.lesson_in(0).await;
         let room = world.opened_room(&lesson).await;
         let at = |minute| lesson.starts_at + SignedDuration::from_mins(minute);
-        let mut events = [world.held(&room, at(0), at(20)), world.held(&room, at(25), at(60))].concat();
+        let mut events = [
+            world.held(&room, at(0), at(20)),
+            world.held(&room, at(25), at(60)),
+        ]
+        .concat();
         events.extend_from_within(..);
         events.shuffle(&mut random);
         through_the_door(&door, &events).await;
@@ -42,29 +53,47 @@ async fn any_order_and_any_number_of_deliveries_end_in_the_same_state() {
             assert_eq!(apply.consume(chunk).await, Vec::<String>::new());
         }
         let booking = world.booking(&lesson).await;
-        let state = ["duration_actual", "meeting_started_at", "meeting_ended_at"].map(|name| booking[name].clone());
+        let state =
+            ["duration_actual", "meeting_started_at", "meeting_ended_at"].map(|name| booking[name].clone());
         assert_eq!(state[0], 55 * 60, "twenty minutes, a break, thirty-five minutes");
         ends.push(state[1].is_string() && state[2].is_string());
     }
     assert!(ends.iter().all(|complete| *complete));
-    assert_eq!(world.count("provider_events").await, 6 * 4, "each event is recorded once");
+    assert_eq!(
+        world.count("provider_events").await,
+        6 * 4,
+        "each event is recorded once"
+    );
     let recalculations = world.count("caas_recalculation_queue").await;
-    assert_eq!(recalculations, 6, "each lesson's end asks once for the tutor's score");
+    assert_eq!(
+        recalculations, 6,
+        "each lesson's end asks once for the tutor's score"
+    );
 }
 
 #[tokio::test]
 async fn an_event_that_comes_before_its_room_is_kept_and_applied_later() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let relay = world.function("relay-outbox").await;
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
     // The launch has been answered by the vendor, and its saving is still under way.
-    let (id, hide) = (&lesson.id, "UPDATE bookings SET meeting_provider_id = NULL WHERE id = $1");
+    let (id, hide) = (
+        &lesson.id,
+        "UPDATE bookings SET meeting_provider_id = NULL WHERE id = $1",
+    );
     world.owner.execute(hide, &[id]).await.unwrap();
     let events = world.held(&room, lesson.starts_at, lesson.ends_at());
     through_the_door(&door, &events).await;
-    assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new(), "kept, not failed");
+    assert_eq!(
+        apply.consume(&world.queued().await).await,
+        Vec::<String>::new(),
+        "kept, not failed"
+    );
     assert_eq!(proof(&world, &lesson).await, json!([null, false, false]));
     let show = "UPDATE bookings SET meeting_provider_id = $2 WHERE id = $1";
     world.owner.execute(show, &[id, &room]).await.unwrap();
@@ -79,12 +108,21 @@ async fn an_event_that_comes_before_its_room_is_kept_and_applied_later() {
 #[tokio::test]
 async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let relay = world.function("relay-outbox").await;
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
-    world.owner.execute("UPDATE bookings SET meeting_provider_id = NULL", &[]).await.unwrap();
-    let [_, end] = &world.held(&room, lesson.starts_at, lesson.ends_at())[..] else { panic!("two webhooks") };
+    world
+        .owner
+        .execute("UPDATE bookings SET meeting_provider_id = NULL", &[])
+        .await
+        .unwrap();
+    let [_, end] = &world.held(&room, lesson.starts_at, lesson.ends_at())[..] else {
+        panic!("two webhooks")
+    };
     through_the_door(&door, std::slice::from_ref(end)).await;
     let mut rounds = 0;
     loop {
@@ -99,10 +137,29 @@ async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
     }
     assert_eq!(rounds, 10, "tried once and nine times more");
     let status = "SELECT status FROM provider_events";
-    assert_eq!(world.owner.query_one(status, &[]).await.unwrap().get::<_, &str>(0), "parked");
-    world.owner.execute("UPDATE bookings SET meeting_provider_id = $1", &[&room]).await.unwrap();
+    assert_eq!(
+        world
+            .owner
+            .query_one(status, &[])
+            .await
+            .unwrap()
+            .get::<_, &str>(0),
+        "parked"
+    );
+    world
+        .owner
+        .execute("UPDATE bookings SET meeting_provider_id = $1", &[&room])
+        .await
+        .unwrap();
     let database = platform::database::Database::at(&world.environment["DATABASE_URL"]);
-    let sent = store::lessons::replay(&database, "lessonspace", None, "provider-events", Timestamp::now()).await;
+    let sent = store::lessons::replay(
+        &database,
+        "lessonspace",
+        None,
+        "provider-events",
+        Timestamp::now(),
+    )
+    .await;
     assert_eq!(sent.unwrap(), 1);
     relay.invoke(json!({})).await.unwrap();
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
@@ -112,17 +169,26 @@ async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
 #[tokio::test]
 async fn only_what_the_vendor_itself_says_is_believed() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
-    let [_, end] = &world.held(&room, lesson.starts_at, lesson.ends_at())[..] else { panic!("two webhooks") };
+    let [_, end] = &world.held(&room, lesson.starts_at, lesson.ends_at())[..] else {
+        panic!("two webhooks")
+    };
     let mut boastful = end.clone();
     let body = json!({"event": "session.end", "room": {"id": room}, "duration": 999_999, "recording_url": "https://evil.example"});
     boastful["body"] = body.to_string().into();
     // Whoever holds the URL, but not the room's key, gets through the door and no further.
     through_the_door(&door, &[boastful]).await;
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
-    let refused = world.owner.query_one("SELECT status, reason FROM provider_events", &[]).await.unwrap();
+    let refused = world
+        .owner
+        .query_one("SELECT status, reason FROM provider_events", &[])
+        .await
+        .unwrap();
     assert_eq!(refused.get::<_, &str>(0), "refused");
     assert_eq!(proof(&world, &lesson).await, json!([null, false, false]));
     // The forgery used up nothing: the real event, with the same id, still counts.
@@ -134,13 +200,20 @@ async fn only_what_the_vendor_itself_says_is_believed() {
 #[tokio::test]
 async fn an_event_waits_for_a_vendor_that_is_down_or_behind() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
     let events = world.held(&room, lesson.starts_at, lesson.ends_at());
     through_the_door(&door, &events[1..]).await;
     let records = world.queued().await;
-    world.lessonspace.misbehave(Faults { fail_next: 1, fail_with: 429, ..Faults::default() });
+    world.lessonspace.misbehave(Faults {
+        fail_next: 1,
+        fail_with: 429,
+        ..Faults::default()
+    });
     assert_eq!(apply.consume(&records).await.len(), 1, "delivered again later");
     assert_eq!(world.count("provider_events").await, 0, "nothing half done");
     assert_eq!(apply.consume(&records).await, Vec::<String>::new());
@@ -153,7 +226,10 @@ async fn a_webhook_is_taken_while_the_database_is_away() {
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
     let events = world.held(&room, lesson.starts_at, lesson.ends_at());
-    let nowhere = [("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none?sslmode=disable")];
+    let nowhere = [(
+        "DATABASE_URL",
+        "postgres://nobody@127.0.0.1:1/none?sslmode=disable",
+    )];
     let door = world.function_with("webhook-lessonspace", &nowhere).await;
     through_the_door(&door, &events).await;
     let records = world.queued().await;
@@ -168,7 +244,19 @@ async fn a_webhook_is_taken_while_the_database_is_away() {
 fn mutate(event: &Value, random: &mut StdRng) -> (&'static str, Value) {
     let mut mutant = event.clone();
     let body = event["body"].as_str().unwrap().to_owned();
-    let kinds = ["flip", "cut", "grow", "binary", "signature", "no signature", "token", "booking", "no query", "nesting", "huge"];
+    let kinds = [
+        "flip",
+        "cut",
+        "grow",
+        "binary",
+        "signature",
+        "no signature",
+        "token",
+        "booking",
+        "no query",
+        "nesting",
+        "huge",
+    ];
     let kind = *kinds.choose(random).unwrap();
     let at = random.random_range(0..body.len());
     match kind {
@@ -185,10 +273,17 @@ fn mutate(event: &Value, random: &mut StdRng) -> (&'static str, Value) {
         }
         "signature" => {
             let length = random.random_range(0..80);
-            let forged: String = (0..length).map(|_| *b"0123456789abcdefg".choose(random).unwrap() as char).collect();
+            let forged: String = (0..length)
+                .map(|_| *b"0123456789abcdefg".choose(random).unwrap() as char)
+                .collect();
             mutant["headers"]["x-webhook-signature"] = forged.into();
         }
-        "no signature" => drop(mutant["headers"].as_object_mut().unwrap().remove("x-webhook-signature")),
+        "no signature" => drop(
+            mutant["headers"]
+                .as_object_mut()
+                .unwrap()
+                .remove("x-webhook-signature"),
+        ),
         "token" | "booking" => {
             let url = format!("https://api.story/?{}", event["rawQueryString"].as_str().unwrap());
             let mut url: url::Url = url.parse().unwrap();
@@ -210,10 +305,15 @@ fn mutate(event: &Value, random: &mut StdRng) -> (&'static str, Value) {
 #[tokio::test]
 async fn of_a_thousand_mutated_webhooks_none_is_accepted_and_none_breaks_anything() {
     let world = World::new().await;
-    let (door, apply) = (world.function("webhook-lessonspace").await, world.function("apply-event").await);
+    let (door, apply) = (
+        world.function("webhook-lessonspace").await,
+        world.function("apply-event").await,
+    );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
-    let webhooks = world.lessonspace.hold_session(&room, lesson.starts_at, lesson.ends_at());
+    let webhooks = world
+        .lessonspace
+        .hold_session(&room, lesson.starts_at, lesson.ends_at());
     let genuine = webhook_event(&webhooks[1]);
     let before = world.booking(&lesson).await;
     let mut random = StdRng::seed_from_u64(2026);
@@ -222,22 +322,48 @@ async fn of_a_thousand_mutated_webhooks_none_is_accepted_and_none_breaks_anythin
         let (kind, mutant) = mutate(&genuine, &mut random);
         let reply = door.call(mutant.clone()).await;
         assert!(reply.status < 500, "{kind} gives {}: {mutant}", reply.status);
-        *at_the_door.entry(format!("{kind}: {}", reply.status)).or_default() += 1;
+        *at_the_door
+            .entry(format!("{kind}: {}", reply.status))
+            .or_default() += 1;
     }
     // What a holder of the URL sends is taken in, and refused for its signature where the key is known.
     let records = world.queued().await;
     for chunk in records.chunks(10) {
         assert_eq!(apply.consume(chunk).await, Vec::<String>::new());
     }
-    assert_eq!(world.booking(&lesson).await, before, "a mutant was believed; the door said {at_the_door:?}");
-    let believed = world.owner.query_one("SELECT count(*) FROM provider_events WHERE status <> 'refused'", &[]).await;
-    assert_eq!(believed.unwrap().get::<_, i64>(0), 0, "the door said {at_the_door:?}");
-    assert_eq!(world.aws.drain(&world.dead_letters).await.len(), 0, "a mutant needed a person");
-    let panics = [&door, &apply].iter().any(|function| function.log().iter().any(|line| line.contains("panic\"")));
+    assert_eq!(
+        world.booking(&lesson).await,
+        before,
+        "a mutant was believed; the door said {at_the_door:?}"
+    );
+    let believed = world
+        .owner
+        .query_one(
+            "SELECT count(*) FROM provider_events WHERE status <> 'refused'",
+            &[],
+        )
+        .await;
+    assert_eq!(
+        believed.unwrap().get::<_, i64>(0),
+        0,
+        "the door said {at_the_door:?}"
+    );
+    assert_eq!(
+        world.aws.drain(&world.dead_letters).await.len(),
+        0,
+        "a mutant needed a person"
+    );
+    let panics = [&door, &apply]
+        .iter()
+        .any(|function| function.log().iter().any(|line| line.contains("panic\"")));
     assert!(!panics, "a mutant made a function panic");
     through_the_door(&door, &[genuine]).await;
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
-    assert_eq!(proof(&world, &lesson).await, json!([3600, true, true]), "and the genuine one is still accepted");
+    assert_eq!(
+        proof(&world, &lesson).await,
+        json!([3600, true, true]),
+        "and the genuine one is still accepted"
+    );
 }
 
 #[tokio::test]
@@ -246,8 +372,14 @@ async fn a_message_that_is_no_event_is_set_aside() {
     let apply = world.function("apply-event").await;
     let arn = "arn:aws:sqs:us-east-1:000000000000:provider-events";
     let sample = crate::harness::request("apply-event/session-end.json", "", uuid::Uuid::new_v4());
-    let future = sample["Records"][0]["body"].as_str().unwrap().replacen("\"v\": 1", "\"v\": 2", 1);
-    let records = [record("garbage", "{", "r", arn), record("future", &future, "r", arn)];
+    let future = sample["Records"][0]["body"]
+        .as_str()
+        .unwrap()
+        .replacen("\"v\": 1", "\"v\": 2", 1);
+    let records = [
+        record("garbage", "{", "r", arn),
+        record("future", &future, "r", arn),
+    ];
     assert_eq!(apply.consume(&records).await, Vec::<String>::new());
     assert_eq!(world.aws.drain(&world.dead_letters).await.len(), 2);
 }

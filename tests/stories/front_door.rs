@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use stories::cast::{Cast, Lesson, owner};
 use stories::stack::{Stack, root};
 
-const LESSONS: usize = 100;
-const TIMES: usize = 5;
+const LESSONS: u16 = 100;
+const TIMES: u16 = 5;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 fn postgres(action: &str) {
@@ -27,7 +27,9 @@ async fn two_hundred_webhooks_survive_a_killed_postgres_and_are_applied_once_eac
     let cast = Cast::arrive(&database).await;
     let mut rooms = Vec::new();
     for _ in 0..LESSONS {
-        let lesson = Lesson::starting(Timestamp::now()).booked_by(&cast, &database).await;
+        let lesson = Lesson::starting(Timestamp::now())
+            .booked_by(&cast, &database)
+            .await;
         rooms.push((lesson, open(&stack, &cast, &lesson).await));
     }
     drop(database);
@@ -42,9 +44,15 @@ async fn two_hundred_webhooks_survive_a_killed_postgres_and_are_applied_once_eac
         .buffer_unordered(8)
         .collect()
         .await;
-    let statuses: Vec<&Value> = told.iter().flat_map(|told| told["statuses"].as_array().unwrap()).collect();
-    assert_eq!(statuses.len(), LESSONS * 2 * TIMES);
-    assert!(statuses.iter().all(|status| **status == json!(202)), "a webhook was not taken while Postgres was down");
+    let statuses: Vec<&Value> = told
+        .iter()
+        .flat_map(|told| told["statuses"].as_array().unwrap())
+        .collect();
+    assert_eq!(statuses.len(), usize::from(LESSONS * 2 * TIMES));
+    assert!(
+        statuses.iter().all(|status| **status == json!(202)),
+        "a webhook was not taken while Postgres was down"
+    );
     postgres("postgres-start");
     let database = owner(&stack.database_owner).await;
     let ids: Vec<_> = rooms.iter().map(|(lesson, _)| lesson.id).collect();
@@ -52,19 +60,29 @@ async fn two_hundred_webhooks_survive_a_killed_postgres_and_are_applied_once_eac
                       (SELECT count(*) FROM provider_events WHERE booking_id = ANY($1) AND status = 'applied'),
                       (SELECT count(*) FROM caas_recalculation_queue WHERE profile_id = $2)";
     let began = Instant::now();
-    let expected = (LESSONS as i64, 2 * LESSONS as i64, LESSONS as i64);
+    let expected = (i64::from(LESSONS), i64::from(2 * LESSONS), i64::from(LESSONS));
     let mut seen = (0, 0, 0);
     while seen != expected && began.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let row = database.query_one(sql, &[&ids, &cast.tutor]).await.unwrap();
         seen = (row.get(0), row.get(1), row.get(2));
     }
-    assert_eq!(seen, expected, "lessons proven, events applied, recalculations asked for");
+    assert_eq!(
+        seen, expected,
+        "lessons proven, events applied, recalculations asked for"
+    );
 }
 
 async fn open(stack: &Stack, cast: &Cast, lesson: &Lesson) -> String {
     let token = stack.sign_in(cast.tutor).await;
-    let joined = stack.call(Method::POST, &format!("api/bookings/{}/launch", lesson.id), &token, None).await;
+    let joined = stack
+        .call(
+            Method::POST,
+            &format!("api/bookings/{}/launch", lesson.id),
+            &token,
+            None,
+        )
+        .await;
     assert_eq!(joined.status, 200, "{}", joined.body);
     joined.body["room_id"].as_str().unwrap().to_owned()
 }

@@ -46,7 +46,10 @@ pub(crate) fn service_url(database: &str) -> String {
 pub(crate) async fn empty_database() -> String {
     let name = format!("story_{}", Uuid::new_v4().simple());
     let admin = owner(&owner_url("postgres")).await;
-    admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
     name
 }
 
@@ -57,13 +60,19 @@ pub(crate) async fn migrated_database() -> String {
     let admin = owner(&owner_url("postgres")).await;
     READY
         .get_or_init(|| async {
-            admin.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).await.unwrap();
+            admin
+                .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
+                .await
+                .unwrap();
             migrations::migrate(&owner_url(TEMPLATE), None).await.unwrap();
         })
         .await;
     let name = format!("story_{}", Uuid::new_v4().simple());
     let _one_at_a_time = CLONING.lock().await;
-    admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).await.unwrap();
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+        .await
+        .unwrap();
     name
 }
 
@@ -80,13 +89,25 @@ impl Aws {
         // Without it the client would look for the real AWS.
         variable("AWS_ENDPOINT_URL");
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-        Self { sqs: aws_sdk_sqs::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) }
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            .force_path_style(true)
+            .build();
+        Self {
+            sqs: aws_sdk_sqs::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+        }
     }
 
     pub(crate) async fn queue(&self, purpose: &str) -> String {
         let name = format!("{purpose}-{}", Uuid::new_v4().simple());
-        self.sqs.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
+        self.sqs
+            .create_queue()
+            .queue_name(name)
+            .send()
+            .await
+            .unwrap()
+            .queue_url
+            .unwrap()
     }
 
     pub(crate) async fn bucket(&self) -> String {
@@ -99,7 +120,11 @@ impl Aws {
     pub(crate) async fn drain(&self, queue: &str) -> Vec<aws_sdk_sqs::types::Message> {
         let mut all = Vec::new();
         loop {
-            let request = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10);
+            let request = self
+                .sqs
+                .receive_message()
+                .queue_url(queue)
+                .max_number_of_messages(10);
             let some = request
                 .message_system_attribute_names(MessageSystemAttributeName::All)
                 .send()
@@ -112,7 +137,13 @@ impl Aws {
             }
             for message in &some {
                 let receipt = message.receipt_handle.as_deref().unwrap();
-                self.sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await.unwrap();
+                self.sqs
+                    .delete_message()
+                    .queue_url(queue)
+                    .receipt_handle(receipt)
+                    .send()
+                    .await
+                    .unwrap();
             }
             all.extend(some);
         }
@@ -120,7 +151,11 @@ impl Aws {
 
     pub(crate) async fn arn(&self, queue: &str) -> String {
         let request = self.sqs.get_queue_attributes().queue_url(queue);
-        let answer = request.attribute_names(QueueAttributeName::QueueArn).send().await.unwrap();
+        let answer = request
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .unwrap();
         answer.attributes.unwrap()[&QueueAttributeName::QueueArn].clone()
     }
 }
@@ -176,13 +211,26 @@ impl World {
             ("CLOCK_OFFSET_FILE", clock.display().to_string()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { owner, cast, identity, lessonspace, aws, events, dead_letters, artifacts, clock, environment }
+        Self {
+            owner,
+            cast,
+            identity,
+            lessonspace,
+            aws,
+            events,
+            dead_letters,
+            artifacts,
+            clock,
+            environment,
+        }
     }
 
     /// A confirmed hour for the student that starts in so many minutes.
     pub(crate) async fn lesson_in(&self, minutes: i64) -> Lesson {
         let starts_at = Timestamp::now() + SignedDuration::from_mins(minutes);
-        Lesson::starting(starts_at).booked_by(&self.cast, &self.owner).await
+        Lesson::starting(starts_at)
+            .booked_by(&self.cast, &self.owner)
+            .await
     }
 
     /// Moves the world's clock to so many minutes from the machine's now.
@@ -197,7 +245,11 @@ impl World {
     /// The function, with some of its settings changed.
     pub(crate) async fn function_with(&self, name: &str, changes: &[(&str, &str)]) -> Function {
         let mut environment = self.environment.clone();
-        environment.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        environment.extend(
+            changes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         Function::start(name, &environment).await
     }
 
@@ -206,43 +258,72 @@ impl World {
         request(sample, &self.identity.token(person), lesson.id)
     }
 
-    pub(crate) async fn call(&self, function: &Function, sample: &str, person: Uuid, lesson: &Lesson) -> Reply {
+    pub(crate) async fn call(
+        &self,
+        function: &Function,
+        sample: &str,
+        person: Uuid,
+        lesson: &Lesson,
+    ) -> Reply {
         function.call(self.request(sample, person, lesson)).await
     }
 
     /// Opens the lesson's room by a Join of its tutor, and tells the vendor's id of it.
     pub(crate) async fn opened_room(&self, lesson: &Lesson) -> String {
         let launch = self.function("launch").await;
-        let joined = self.call(&launch, "launch/join.json", self.cast.tutor, lesson).await;
+        let joined = self
+            .call(&launch, "launch/join.json", self.cast.tutor, lesson)
+            .await;
         assert_eq!(joined.status, 200, "the tutor cannot join: {}", joined.body);
         joined.body["room_id"].as_str().unwrap().to_owned()
     }
 
     /// The vendor sees a session in the room; its webhooks as events of the door, start then end.
     pub(crate) fn held(&self, room: &str, start: Timestamp, end: Timestamp) -> Vec<Value> {
-        self.lessonspace.hold_session(room, start, end).iter().map(webhook_event).collect()
+        self.lessonspace
+            .hold_session(room, start, end)
+            .iter()
+            .map(webhook_event)
+            .collect()
     }
 
     /// What came through the door: the queue's messages, as the consumer receives them.
     pub(crate) async fn queued(&self) -> Vec<Value> {
         let arn = self.aws.arn(&self.events).await;
-        self.aws.drain(&self.events).await.iter().map(|message| sqs_record(message, &arn)).collect()
+        self.aws
+            .drain(&self.events)
+            .await
+            .iter()
+            .map(|message| sqs_record(message, &arn))
+            .collect()
     }
 
     pub(crate) async fn booking(&self, lesson: &Lesson) -> Value {
-        let row = self.owner.query_one("SELECT to_jsonb(b) FROM bookings b WHERE id = $1", &[&lesson.id]).await;
+        let row = self
+            .owner
+            .query_one("SELECT to_jsonb(b) FROM bookings b WHERE id = $1", &[&lesson.id])
+            .await;
         row.unwrap().get(0)
     }
 
     pub(crate) async fn count(&self, table: &str) -> i64 {
-        self.owner.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
+        self.owner
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+            .await
+            .unwrap()
+            .get(0)
     }
 }
 
 /// A sample of `events/`, with its placeholders filled.
 pub(crate) fn request(sample: &str, token: &str, booking: Uuid) -> Value {
     let text = std::fs::read_to_string(root().join("events").join(sample)).unwrap();
-    serde_json::from_str(&text.replace("{TOKEN}", token).replace("{BOOKING}", &booking.to_string())).unwrap()
+    serde_json::from_str(
+        &text
+            .replace("{TOKEN}", token)
+            .replace("{BOOKING}", &booking.to_string()),
+    )
+    .unwrap()
 }
 
 /// A vendor's delivery as API Gateway hands it to the door.
@@ -261,7 +342,12 @@ pub(crate) fn set_query(event: &mut Value, url: &Url) {
 }
 
 fn sqs_record(message: &aws_sdk_sqs::types::Message, arn: &str) -> Value {
-    record(message.message_id().unwrap(), message.body().unwrap(), message.receipt_handle().unwrap(), arn)
+    record(
+        message.message_id().unwrap(),
+        message.body().unwrap(),
+        message.receipt_handle().unwrap(),
+        arn,
+    )
 }
 
 pub(crate) fn record(id: &str, body: &str, receipt: &str, arn: &str) -> Value {
@@ -295,8 +381,13 @@ pub(crate) struct Reply {
 impl Reply {
     /// `200`, or `409 join-too-early`.
     pub(crate) fn verdict(&self) -> String {
-        let kind = self.body["type"].as_str().and_then(|kind| kind.rsplit(':').next());
-        kind.map_or_else(|| self.status.to_string(), |kind| format!("{} {kind}", self.status))
+        let kind = self.body["type"]
+            .as_str()
+            .and_then(|kind| kind.rsplit(':').next());
+        kind.map_or_else(
+            || self.status.to_string(),
+            |kind| format!("{} {kind}", self.status),
+        )
     }
 }
 
@@ -304,7 +395,10 @@ impl Reply {
 pub(crate) fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.parent().and_then(|deps| deps.parent()).unwrap().join(name);
-    assert!(path.exists(), "{name} is not built: run the stories by `make test`");
+    assert!(
+        path.exists(),
+        "{name} is not built: run the stories by `make test`"
+    );
     path
 }
 
@@ -332,7 +426,11 @@ impl Function {
         let (out, err) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         tokio::spawn(collect(BufReader::new(out), Arc::clone(&lines)));
         tokio::spawn(collect(BufReader::new(err), Arc::clone(&lines)));
-        Self { simulator, lines, _process: process }
+        Self {
+            simulator,
+            lines,
+            _process: process,
+        }
     }
 
     /// Everything it has written so far.
@@ -345,7 +443,10 @@ impl Function {
         let id = self.simulator.enqueue_payload(event).await;
         // The simulator may miss the change it waits for; looking again is cheap.
         for _ in 0..600 {
-            let waited = self.simulator.wait_for_invocation_complete(&id, Duration::from_millis(50)).await;
+            let waited = self
+                .simulator
+                .wait_for_invocation_complete(&id, Duration::from_millis(50))
+                .await;
             let Ok(state) = waited else { continue };
             return match state.status {
                 InvocationStatus::Success => Ok(state.response.unwrap().payload),
@@ -357,10 +458,16 @@ impl Function {
 
     /// One HTTP call.
     pub(crate) async fn call(&self, event: Value) -> Reply {
-        let answer = self.invoke(event).await.expect("an HTTP function answers, it does not fail");
+        let answer = self
+            .invoke(event)
+            .await
+            .expect("an HTTP function answers, it does not fail");
         let text = answer["body"].as_str().unwrap_or_default();
         Reply {
-            status: answer["statusCode"].as_u64().and_then(|status| status.try_into().ok()).unwrap(),
+            status: answer["statusCode"]
+                .as_u64()
+                .and_then(|status| status.try_into().ok())
+                .unwrap(),
             body: serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             headers: answer["headers"].clone(),
         }
@@ -368,15 +475,23 @@ impl Function {
 
     /// One batch: the ids that are to be delivered again.
     pub(crate) async fn consume(&self, records: &[Value]) -> Vec<String> {
-        let answer = self.invoke(batch(records)).await.expect("a consumer reports failures by record");
+        let answer = self
+            .invoke(batch(records))
+            .await
+            .expect("a consumer reports failures by record");
         let failures = answer["batchItemFailures"].as_array().unwrap();
-        failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
+        failures
+            .iter()
+            .map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
 async fn collect(mut from: impl AsyncBufReadExt + Unpin, into: Arc<Mutex<Vec<String>>>) {
     let mut line = String::new();
     while from.read_line(&mut line).await.is_ok_and(|length| length > 0) {
-        into.lock().unwrap().push(std::mem::take(&mut line).trim_end().to_owned());
+        into.lock()
+            .unwrap()
+            .push(std::mem::take(&mut line).trim_end().to_owned());
     }
 }

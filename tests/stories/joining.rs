@@ -15,10 +15,21 @@ async fn join_works_from_a_quarter_before_the_start_to_a_quarter_after_the_end()
     let launch = world.function("launch").await;
     let lesson = world.lesson_in(120).await;
     let opens_at = (lesson.starts_at - SignedDuration::from_mins(15)).to_string();
-    for (minute, verdict) in [(0, "409 join-too-early"), (104, "409 join-too-early"), (106, "200"), (194, "200"), (196, "409 join-too-late")] {
+    for (minute, verdict) in [
+        (0, "409 join-too-early"),
+        (104, "409 join-too-early"),
+        (106, "200"),
+        (194, "200"),
+        (196, "409 join-too-late"),
+    ] {
         world.travel(minute);
         let reply = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
-        assert_eq!(reply.verdict(), verdict, "{minute} minutes from now: {}", reply.body);
+        assert_eq!(
+            reply.verdict(),
+            verdict,
+            "{minute} minutes from now: {}",
+            reply.body
+        );
         if verdict == "409 join-too-early" {
             let told: Timestamp = reply.body["opens_at"].as_str().unwrap().parse().unwrap();
             assert_eq!(told.to_string(), opens_at);
@@ -43,8 +54,22 @@ async fn everybody_enters_as_who_they_are() {
         let reply = world.call(&launch, JOIN, person, &lesson).await;
         assert_eq!((reply.verdict().as_str(), &reply.body["role"]), (verdict, &role));
     }
-    let seen: Vec<Value> = world.lessonspace.launches().iter().map(|launch| launch["user"].clone()).collect();
-    let told: Vec<_> = seen.iter().map(|user| (user["name"].as_str().unwrap(), user["role"].as_str().unwrap(), user["leader"] == true)).collect();
+    let seen: Vec<Value> = world
+        .lessonspace
+        .launches()
+        .iter()
+        .map(|launch| launch["user"].clone())
+        .collect();
+    let told: Vec<_> = seen
+        .iter()
+        .map(|user| {
+            (
+                user["name"].as_str().unwrap(),
+                user["role"].as_str().unwrap(),
+                user["leader"] == true,
+            )
+        })
+        .collect();
     assert_eq!(
         told,
         [
@@ -55,21 +80,34 @@ async fn everybody_enters_as_who_they_are() {
         ],
         "the vendor is told each person's own name, and that the tutor leads"
     );
-    assert!(seen.iter().all(|user| user.get("email").is_none()), "no e-mail address leaves us");
+    assert!(
+        seen.iter().all(|user| user.get("email").is_none()),
+        "no e-mail address leaves us"
+    );
     let stored = world.booking(&lesson).await;
-    assert!(!stored["meeting_url"].as_str().unwrap().contains("token"), "nobody's personal access is stored");
+    assert!(
+        !stored["meeting_url"].as_str().unwrap().contains("token"),
+        "nobody's personal access is stored"
+    );
 }
 
 #[tokio::test]
 async fn without_a_student_the_client_learns_and_with_one_a_mere_payer_stays_outside() {
     let world = World::new().await;
     let launch = world.function("launch").await;
-    let adult = Lesson { has_student: false, ..Lesson::starting(Timestamp::now()) };
+    let adult = Lesson {
+        has_student: false,
+        ..Lesson::starting(Timestamp::now())
+    };
     let adult = adult.booked_by(&world.cast, &world.owner).await;
     let learner = world.call(&launch, JOIN, world.cast.parent, &adult).await;
     assert_eq!(learner.body["role"], "learner");
     let lesson = world.lesson_in(0).await;
-    world.owner.execute("UPDATE profile_graph SET status = 'REVOKED'", &[]).await.unwrap();
+    world
+        .owner
+        .execute("UPDATE profile_graph SET status = 'REVOKED'", &[])
+        .await
+        .unwrap();
     let payer = world.call(&launch, JOIN, world.cast.parent, &lesson).await;
     assert_eq!(payer.verdict(), "403 guardian-link-required");
     let former_guardian = world.call(&launch, JOIN, world.cast.other_parent, &lesson).await;
@@ -86,31 +124,65 @@ async fn only_confirmed_bookings_have_a_room() {
         ("completed", "409 join-too-late"),
         ("something new", "409 booking-not-confirmed"),
     ] {
-        let lesson = Lesson { status, ..Lesson::starting(Timestamp::now()) }.booked_by(&world.cast, &world.owner).await;
+        let lesson = Lesson {
+            status,
+            ..Lesson::starting(Timestamp::now())
+        }
+        .booked_by(&world.cast, &world.owner)
+        .await;
         let reply = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
         assert_eq!(reply.verdict(), verdict, "a {status} booking");
         let stranger = world.call(&launch, JOIN, world.cast.stranger, &lesson).await;
-        assert_eq!(stranger.verdict(), "403 forbidden", "a stranger does not learn that it is {status}");
+        assert_eq!(
+            stranger.verdict(),
+            "403 forbidden",
+            "a stranger does not learn that it is {status}"
+        );
     }
-    assert!(world.lessonspace.rooms().is_empty(), "a room was opened for nobody");
+    assert!(
+        world.lessonspace.rooms().is_empty(),
+        "a room was opened for nobody"
+    );
 }
 
 #[tokio::test]
 async fn many_first_joins_at_the_same_instant_end_in_one_room() {
     let world = World::new().await;
     // Slow enough that all of them overlap: a vendor asked twice at once would make two rooms.
-    world.lessonspace.misbehave(Faults { delay_ms: 300, ..Faults::default() });
+    world.lessonspace.misbehave(Faults {
+        delay_ms: 300,
+        ..Faults::default()
+    });
     let functions = join_all((0..6).map(|_| world.function("launch"))).await;
     let lesson = world.lesson_in(0).await;
     let cast = world.cast;
-    let people = [cast.tutor, cast.student, cast.parent, cast.tutor, cast.student, cast.other_parent];
-    let joins = functions.iter().zip(people).map(|(launch, person)| world.call(launch, JOIN, person, &lesson));
+    let people = [
+        cast.tutor,
+        cast.student,
+        cast.parent,
+        cast.tutor,
+        cast.student,
+        cast.other_parent,
+    ];
+    let joins = functions
+        .iter()
+        .zip(people)
+        .map(|(launch, person)| world.call(launch, JOIN, person, &lesson));
     let replies = join_all(joins).await;
     let stored = world.booking(&lesson).await["meeting_provider_id"].clone();
     for reply in &replies {
-        assert_eq!((reply.status, &reply.body["room_id"]), (200, &stored), "{}", reply.body);
+        assert_eq!(
+            (reply.status, &reply.body["room_id"]),
+            (200, &stored),
+            "{}",
+            reply.body
+        );
     }
-    assert_eq!(world.lessonspace.rooms().len(), 1, "the vendor has more than one room");
+    assert_eq!(
+        world.lessonspace.rooms().len(),
+        1,
+        "the vendor has more than one room"
+    );
 }
 
 #[tokio::test]
@@ -131,10 +203,22 @@ async fn an_outage_of_the_vendor_is_said_clearly_and_leaves_nothing_half_done() 
     let lesson = world.lesson_in(0).await;
     let before = world.booking(&lesson).await;
     for status in [503, 500, 429, 401, 400, 302] {
-        world.lessonspace.misbehave(Faults { fail_next: 1, fail_with: status, ..Faults::default() });
+        world.lessonspace.misbehave(Faults {
+            fail_next: 1,
+            fail_with: status,
+            ..Faults::default()
+        });
         let reply = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
-        assert_eq!(reply.verdict(), "503 provider-unavailable", "the vendor says {status}");
-        assert!(reply.headers["retry-after"].is_string(), "without Retry-After: {}", reply.headers);
+        assert_eq!(
+            reply.verdict(),
+            "503 provider-unavailable",
+            "the vendor says {status}"
+        );
+        assert!(
+            reply.headers["retry-after"].is_string(),
+            "without Retry-After: {}",
+            reply.headers
+        );
         assert_eq!(world.booking(&lesson).await, before, "something was left behind");
     }
     let recovered = world.call(&launch, JOIN, world.cast.student, &lesson).await;
@@ -157,9 +241,21 @@ async fn nothing_is_recorded_without_consent() {
     let world = World::new().await;
     let lesson = world.lesson_in(0).await;
     let shy = world.lesson_in(0).await;
-    world.owner.execute("UPDATE bookings SET recording_consent = false WHERE id = $1", &[&shy.id]).await.unwrap();
+    world
+        .owner
+        .execute(
+            "UPDATE bookings SET recording_consent = false WHERE id = $1",
+            &[&shy.id],
+        )
+        .await
+        .unwrap();
     world.opened_room(&lesson).await;
     world.opened_room(&shy).await;
-    let recorded: Vec<Value> = world.lessonspace.launches().iter().map(|launch| launch["record_av"].clone()).collect();
+    let recorded: Vec<Value> = world
+        .lessonspace
+        .launches()
+        .iter()
+        .map(|launch| launch["record_av"].clone())
+        .collect();
     assert_eq!(recorded, [json!(true), json!(false)]);
 }

@@ -20,19 +20,34 @@ async fn write(owner: &Client, count: i32, queue: &str, due_at: Timestamp) {
 }
 
 async fn unsent(owner: &Client) -> i64 {
-    owner.query_one("SELECT count(*) FROM outbox WHERE sent_at IS NULL", &[]).await.unwrap().get(0)
+    owner
+        .query_one("SELECT count(*) FROM outbox WHERE sent_at IS NULL", &[])
+        .await
+        .unwrap()
+        .get(0)
 }
 
 #[tokio::test]
 async fn many_sweepers_at_once_send_everything_that_is_due_once() {
     let world = World::new().await;
     write(&world.owner, 250, "provider-events", Timestamp::now()).await;
-    write(&world.owner, 3, "provider-events", Timestamp::now() + SignedDuration::from_hours(1)).await;
+    write(
+        &world.owner,
+        3,
+        "provider-events",
+        Timestamp::now() + SignedDuration::from_hours(1),
+    )
+    .await;
     let sweepers = join_all((0..3).map(|_| world.function("relay-outbox"))).await;
     for run in join_all(sweepers.iter().map(|sweeper| sweeper.invoke(json!({})))).await {
         run.unwrap();
     }
-    let sent: Vec<String> = world.queued().await.iter().map(|message| message["body"].as_str().unwrap().into()).collect();
+    let sent: Vec<String> = world
+        .queued()
+        .await
+        .iter()
+        .map(|message| message["body"].as_str().unwrap().into())
+        .collect();
     let distinct: BTreeSet<_> = sent.iter().collect();
     assert_eq!((sent.len(), distinct.len()), (250, 250));
     assert_eq!(unsent(&world.owner).await, 3, "what is not due yet stays");
@@ -46,7 +61,11 @@ async fn a_sweeper_that_died_after_claiming_loses_nothing() {
     world.owner.execute(claim, &[]).await.unwrap();
     let relay = world.function("relay-outbox").await;
     relay.invoke(json!({})).await.unwrap();
-    assert_eq!(world.queued().await.len(), 0, "claimed by somebody who may still be at it");
+    assert_eq!(
+        world.queued().await.len(),
+        0,
+        "claimed by somebody who may still be at it"
+    );
     world.travel(2);
     relay.invoke(json!({})).await.unwrap();
     assert_eq!((world.queued().await.len(), unsent(&world.owner).await), (5, 0));
@@ -59,9 +78,14 @@ async fn a_queue_that_takes_nothing_leaves_everything_in_the_outbox() {
     let now = Timestamp::now();
     write(&owner, 2, "gone", now).await;
     write(&owner, 2, "unknown", now).await;
-    let routes = Routes::from([("gone".into(), Queue::at(format!("http://127.0.0.1/000000000000/{}", Uuid::new_v4())))]);
+    let routes = Routes::from([(
+        "gone".into(),
+        Queue::at(format!("http://127.0.0.1/000000000000/{}", Uuid::new_v4())),
+    )]);
     let (clock, _) = Clock::manual(now);
-    let swept = sweep(&Database::at(&service_url(&database)), &routes, &clock).await.unwrap();
+    let swept = sweep(&Database::at(&service_url(&database)), &routes, &clock)
+        .await
+        .unwrap();
     assert_eq!((swept.sent, swept.left), (0, 4));
     assert_eq!(unsent(&owner).await, 4);
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use stories::stack::root;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Between function and server, counting how often the function speaks after the server has spoken.
 #[derive(Clone, Default)]
@@ -32,7 +32,8 @@ impl Wire {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
                 tokio::spawn(wire.clone().carry(from_client, to_server, true));
                 tokio::spawn(wire.clone().carry(from_server, to_client, false));
             }
@@ -71,7 +72,10 @@ async fn tapped(world: &World, name: &str) -> (Wire, Function) {
 async fn route(world: &World, name: &str, calls: [Value; 2]) -> usize {
     let (wire, function) = tapped(world, name).await;
     let [first, second] = calls;
-    assert!(function.call(first).await.status < 300, "{name}: not the happy path");
+    assert!(
+        function.call(first).await.status < 300,
+        "{name}: not the happy path"
+    );
     let (flights, reply) = wire.during(function.call(second)).await;
     assert!(reply.status < 300, "{name}: not the happy path: {}", reply.body);
     flights
@@ -93,32 +97,68 @@ async fn no_handler_needs_more_than_two_round_trips() {
     let (lesson, other) = (world.lesson_in(0).await, world.lesson_in(0).await);
     let join = |lesson| world.request("launch/join.json", cast.tutor, lesson);
     let mut counted = vec![
-        ("launch, first join", route(&world, "launch", [join(&lesson), join(&other)]).await),
-        ("launch, rejoin", route(&world, "launch", [join(&lesson), join(&other)]).await),
+        (
+            "launch, first join",
+            route(&world, "launch", [join(&lesson), join(&other)]).await,
+        ),
+        (
+            "launch, rejoin",
+            route(&world, "launch", [join(&lesson), join(&other)]).await,
+        ),
     ];
     let card = world.request("get-booking/card.json", cast.parent, &lesson);
-    counted.push(("get-booking", route(&world, "get-booking", [card.clone(), card]).await));
+    counted.push((
+        "get-booking",
+        route(&world, "get-booking", [card.clone(), card]).await,
+    ));
     let later = world.lesson_in(60).await;
     let clear = world.request("assign-student/clear.json", cast.parent, &later);
-    counted.push(("assign-student", route(&world, "assign-student", [clear.clone(), clear]).await));
+    counted.push((
+        "assign-student",
+        route(&world, "assign-student", [clear.clone(), clear]).await,
+    ));
     let upload = world.request("create-snapshot-upload/png.json", cast.tutor, &lesson);
-    counted.push(("create-snapshot-upload", route(&world, "create-snapshot-upload", [upload.clone(), upload]).await));
+    counted.push((
+        "create-snapshot-upload",
+        route(&world, "create-snapshot-upload", [upload.clone(), upload]).await,
+    ));
 
-    let room = world.booking(&lesson).await["meeting_provider_id"].as_str().unwrap().to_owned();
+    let room = world.booking(&lesson).await["meeting_provider_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let end = lesson.starts_at + SignedDuration::from_mins(60);
-    let door = world.function_with("webhook-lessonspace", &[("DATABASE_URL", "")]).await;
+    let door = world
+        .function_with("webhook-lessonspace", &[("DATABASE_URL", "")])
+        .await;
     for event in world.held(&room, lesson.starts_at, end) {
-        assert_eq!(door.call(event).await.status, 202, "the door has no database at all");
+        assert_eq!(
+            door.call(event).await.status,
+            202,
+            "the door has no database at all"
+        );
     }
     counted.push(("webhook-lessonspace", 0));
     let records: [Value; 2] = world.queued().await.try_into().unwrap();
-    counted.push(("apply-event, a record", consumer(&world, "apply-event", records).await));
+    counted.push((
+        "apply-event, a record",
+        consumer(&world, "apply-event", records).await,
+    ));
     let recording = world.request("get-recording/recording.json", cast.parent, &lesson);
-    counted.push(("get-recording", route(&world, "get-recording", [recording.clone(), recording]).await));
-    counted.push(("record-snapshot, a record", consumer(&world, "record-snapshot", uploads(&world, &lesson).await).await));
+    counted.push((
+        "get-recording",
+        route(&world, "get-recording", [recording.clone(), recording]).await,
+    ));
+    counted.push((
+        "record-snapshot, a record",
+        consumer(&world, "record-snapshot", uploads(&world, &lesson).await).await,
+    ));
     let (wire, relay) = tapped(&world, "relay-outbox").await;
     relay.invoke(json!({})).await.unwrap();
-    counted.push(("relay-outbox, nothing due", wire.during(relay.invoke(json!({}))).await.0));
+    counted.push((
+        "relay-outbox, nothing due",
+        wire.during(relay.invoke(json!({}))).await.0,
+    ));
 
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for (handler, flights) in counted {
@@ -132,8 +172,20 @@ async fn uploads(world: &World, lesson: &stories::cast::Lesson) -> [Value; 2] {
     let png: &[u8] = include_bytes!("../../events/create-snapshot-upload/whiteboard.png");
     let mut records = Vec::new();
     for n in 1..=2 {
-        let key = format!("{}/snapshots/00000000-0000-0000-0000-00000000000{n}.png", lesson.id);
-        world.aws.s3.put_object().bucket(&world.artifacts).key(&key).body(png.to_vec().into()).send().await.unwrap();
+        let key = format!(
+            "{}/snapshots/00000000-0000-0000-0000-00000000000{n}.png",
+            lesson.id
+        );
+        world
+            .aws
+            .s3
+            .put_object()
+            .bucket(&world.artifacts)
+            .key(&key)
+            .body(png.to_vec().into())
+            .send()
+            .await
+            .unwrap();
         let sample = crate::harness::request("record-snapshot/uploaded.json", "", lesson.id);
         let mut record = sample["Records"][0].clone();
         let mut body: Value = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();

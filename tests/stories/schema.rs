@@ -14,37 +14,58 @@ async fn an_empty_database_is_brought_up_to_date_once_however_many_try() {
     let runs = join_all((0..4).map(|_| migrations::migrate(&url, None))).await;
     let mut applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().len()).collect();
     applied.sort_unstable();
-    assert_eq!(applied, [0, 0, 0, 1], "one of four applies the migration, the others find it applied");
+    assert_eq!(
+        applied,
+        [0, 0, 0, 1],
+        "one of four applies the migration, the others find it applied"
+    );
 }
 
 #[tokio::test]
 async fn a_supabase_database_keeps_its_rows_and_gains_what_is_missing() {
     let url = owner_url(&empty_database().await);
     let database = owner(&url).await;
-    database.batch_execute(include_str!("supabase_before.sql")).await.unwrap();
+    database
+        .batch_execute(include_str!("supabase_before.sql"))
+        .await
+        .unwrap();
     migrations::migrate(&url, None).await.unwrap();
     let row = database
         .query_one("SELECT p.full_name, b.status::text, b.session_artifacts::text, b.student_id, b.price FROM bookings b JOIN profiles p ON p.id = b.client_id", &[])
         .await
         .unwrap();
     assert_eq!(row.get::<_, &str>(0), "Old Client");
-    assert_eq!(row.get::<_, &str>(1), "Confirmed", "the platform's own status type is kept");
+    assert_eq!(
+        row.get::<_, &str>(1),
+        "Confirmed",
+        "the platform's own status type is kept"
+    );
     assert_eq!(row.get::<_, &str>(2), "{}");
     assert_eq!(row.get::<_, Option<Uuid>>(3), None);
     assert_eq!(row.get::<_, i32>(4), 4_500, "columns that are not ours are kept");
     let uid = database.query_one("SELECT auth.uid()::text", &[]).await.unwrap();
-    assert_eq!(uid.get::<_, &str>(0), "11111111-1111-1111-1111-111111111111", "Supabase's auth.uid() is kept");
+    assert_eq!(
+        uid.get::<_, &str>(0),
+        "11111111-1111-1111-1111-111111111111",
+        "Supabase's auth.uid() is kept"
+    );
 }
 
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
     let database = owner(&owner_url(&migrated_database().await)).await;
     // As the functions' own role: a missing grant is a defect, too, but shows only when planned.
-    database.batch_execute("SET ROLE firstbell_service").await.unwrap();
+    database
+        .batch_execute("SET ROLE firstbell_service")
+        .await
+        .unwrap();
     let mut misfits = Vec::new();
     for (name, sql) in store::STATEMENTS {
         if let Err(error) = database.prepare(sql).await {
-            misfits.push(format!("{name}: {}", error.as_db_error().map_or("", |error| error.message())));
+            misfits.push(format!(
+                "{name}: {}",
+                error.as_db_error().map_or("", |error| error.message())
+            ));
         }
     }
     assert_eq!(misfits, Vec::<String>::new());
@@ -89,13 +110,23 @@ async fn people_see_their_own_bookings_and_nobody_elses() {
 #[tokio::test]
 async fn tokens_events_and_our_own_tables_are_closed_to_clients() {
     let world = World::new().await;
-    let tables =
-        ["meeting_keys", "provider_events", "outbox", "idempotency", "caas_recalculation_queue", "firstbell_migrations"];
+    let tables = [
+        "meeting_keys",
+        "provider_events",
+        "outbox",
+        "idempotency",
+        "caas_recalculation_queue",
+        "firstbell_migrations",
+    ];
     for table in tables {
         for role in ["anon", "authenticated"] {
             let query = format!("SELECT * FROM {table}");
             let seen = as_client(&world.owner, role, world.cast.tutor, &query).await;
-            assert_eq!(seen, Err(SqlState::INSUFFICIENT_PRIVILEGE), "{role} reads {table}");
+            assert_eq!(
+                seen,
+                Err(SqlState::INSUFFICIENT_PRIVILEGE),
+                "{role} reads {table}"
+            );
         }
     }
 }
@@ -107,15 +138,30 @@ async fn clients_change_nothing_that_is_ours_even_where_the_platform_lets_them_e
     let (parent, stranger) = (world.cast.parent, world.cast.stranger);
     let edit = |set: &str| format!("UPDATE bookings SET {set}");
     let denied = Err(SqlState::INSUFFICIENT_PRIVILEGE);
-    let untouched = as_client(&world.owner, "authenticated", parent, &edit("status = 'completed'")).await;
-    assert_eq!(untouched, denied, "without the platform's leave nothing can be edited");
+    let untouched = as_client(
+        &world.owner,
+        "authenticated",
+        parent,
+        &edit("status = 'completed'"),
+    )
+    .await;
+    assert_eq!(
+        untouched, denied,
+        "without the platform's leave nothing can be edited"
+    );
     // A platform that lets its clients reschedule, and does so for all columns.
     let lax = "GRANT SELECT, INSERT, UPDATE ON bookings TO authenticated;
                CREATE POLICY platform ON bookings TO authenticated USING (client_id = auth.uid());";
     world.owner.batch_execute(lax).await.unwrap();
     let rescheduled = edit("session_start_time = session_start_time + interval '1 hour'");
-    assert_eq!(as_client(&world.owner, "authenticated", parent, &rescheduled).await, Ok(1));
-    assert_eq!(as_client(&world.owner, "authenticated", stranger, &rescheduled).await, Ok(0));
+    assert_eq!(
+        as_client(&world.owner, "authenticated", parent, &rescheduled).await,
+        Ok(1)
+    );
+    assert_eq!(
+        as_client(&world.owner, "authenticated", stranger, &rescheduled).await,
+        Ok(0)
+    );
     let attempts = [
         "student_id = NULL",
         "duration_actual = 1",
@@ -132,5 +178,9 @@ async fn clients_change_nothing_that_is_ours_even_where_the_platform_lets_them_e
     let link = format!(
         "INSERT INTO profile_graph (source_profile_id, target_profile_id, relationship_type) VALUES ('{parent}', '{stranger}', 'GUARDIAN')"
     );
-    assert_eq!(as_client(&world.owner, "authenticated", parent, &link).await, denied, "made oneself a guardian");
+    assert_eq!(
+        as_client(&world.owner, "authenticated", parent, &link).await,
+        denied,
+        "made oneself a guardian"
+    );
 }

@@ -15,24 +15,48 @@ async fn a_secret_is_an_ssm_parameter_that_is_fetched_once() {
     let name = format!("/firstbell/{}/key", Uuid::new_v4());
     let store = |value: &'static str| {
         let parameter = ssm.put_parameter().name(&name).value(value).overwrite(true);
-        parameter.r#type(aws_sdk_ssm::types::ParameterType::SecureString).send()
+        parameter
+            .r#type(aws_sdk_ssm::types::ParameterType::SecureString)
+            .send()
     };
     store("new-value, old-value").await.unwrap();
     let lookup = name.clone();
     let mut env = Env::from_lookup(move |variable| (variable == "API_KEY_PARAMETER").then(|| lookup.clone()));
     let secret = env.secret("API_KEY").unwrap();
-    let all: Vec<String> = secret.all().await.unwrap().iter().map(|value| value.expose_secret().into()).collect();
-    assert_eq!(all, ["new-value", "old-value"], "during a rotation both are accepted");
+    let all: Vec<String> = secret
+        .all()
+        .await
+        .unwrap()
+        .iter()
+        .map(|value| value.expose_secret().into())
+        .collect();
+    assert_eq!(
+        all,
+        ["new-value", "old-value"],
+        "during a rotation both are accepted"
+    );
     store("changed").await.unwrap();
-    assert_eq!(secret.first().await.unwrap().expose_secret(), "new-value", "fetched once within its lifetime");
-    let missing = Env::from_lookup(|variable| (variable == "X_PARAMETER").then(|| "/none".into())).secret("X").unwrap();
+    assert_eq!(
+        secret.first().await.unwrap().expose_secret(),
+        "new-value",
+        "fetched once within its lifetime"
+    );
+    let missing = Env::from_lookup(|variable| (variable == "X_PARAMETER").then(|| "/none".into()))
+        .secret("X")
+        .unwrap();
     let error = missing.get().await.unwrap_err().to_string();
     assert!(!error.contains("/none"), "{error}");
     drop(Aws::connect().await);
 }
 
-const CANARIES: [&str; 6] =
-    ["ada.lee@example.org", "Cleo Tutor", "Ben Student", "canary-in-a-body", "canary-in-a-header", "canary-in-a-path"];
+const CANARIES: [&str; 6] = [
+    "ada.lee@example.org",
+    "Cleo Tutor",
+    "Ben Student",
+    "canary-in-a-body",
+    "canary-in-a-header",
+    "canary-in-a-path",
+];
 
 fn hostile(mut event: Value) -> Value {
     event["headers"]["x-canary"] = "canary-in-a-header".into();
@@ -61,7 +85,10 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         lost["pathParameters"]["id"] = "canary-in-a-path".into();
         let mut forged = good.clone();
         forged["headers"]["authorization"] = format!("Bearer {token}x").into();
-        world.lessonspace.misbehave(Faults { fail_next: u32::from(name == "launch"), ..Faults::default() });
+        world.lessonspace.misbehave(Faults {
+            fail_next: u32::from(name == "launch"),
+            ..Faults::default()
+        });
         for event in [good.clone(), hostile(good), lost, forged] {
             function.call(event).await;
         }
@@ -76,16 +103,34 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
     }
     let apply = world.function("apply-event").await;
     let mut records = world.queued().await;
-    records.push(record("garbage", "canary-in-a-body ada.lee@example.org", "r", "arn:aws:sqs:us-east-1:0:q"));
+    records.push(record(
+        "garbage",
+        "canary-in-a-body ada.lee@example.org",
+        "r",
+        "arn:aws:sqs:us-east-1:0:q",
+    ));
     apply.consume(&records).await;
-    let broken = [("DATABASE_URL", "postgres://user:canary-password@127.0.0.1:1/x?sslmode=disable")];
+    let broken = [(
+        "DATABASE_URL",
+        "postgres://user:canary-password@127.0.0.1:1/x?sslmode=disable",
+    )];
     let homeless = world.function_with("apply-event", &broken).await;
     homeless.consume(&records).await;
     for function in [&door, &apply, &homeless] {
         logs.extend(function.log());
     }
-    assert!(logs.len() > 20, "the functions said nothing: the story proves nothing");
-    let secrets = [API_KEY, LEGACY_SECRET, WEBHOOK_SECRET, "canary-password", "eyJ", &token];
+    assert!(
+        logs.len() > 20,
+        "the functions said nothing: the story proves nothing"
+    );
+    let secrets = [
+        API_KEY,
+        LEGACY_SECRET,
+        WEBHOOK_SECRET,
+        "canary-password",
+        "eyJ",
+        &token,
+    ];
     for line in &logs {
         for leak in CANARIES.iter().chain(&secrets) {
             assert!(!line.contains(leak), "{leak} leaked: {line}");
@@ -97,7 +142,9 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
 fn every_line_is_an_object_with_a_timestamp(logs: &[String]) {
     for line in logs {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-        let stamp = line["timestamp"].as_str().and_then(|stamp| stamp.parse::<jiff::Timestamp>().ok());
+        let stamp = line["timestamp"]
+            .as_str()
+            .and_then(|stamp| stamp.parse::<jiff::Timestamp>().ok());
         assert!(stamp.is_some() && line["level"].is_string(), "{line}");
     }
 }
@@ -111,16 +158,32 @@ async fn each_invocation_ends_in_one_summary_line_that_is_also_its_metrics() {
         world.call(&launch, "launch/join.json", person, &lesson).await;
     }
     let lines = launch.log();
-    let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let summaries: Vec<&Value> = lines.iter().filter(|line| line["message"] == "invocation").collect();
-    let told: Vec<Value> =
-        summaries.iter().map(|line| json!([line["outcome"], line["cold"], line["status"], line["booking_id"]])).collect();
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let summaries: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["message"] == "invocation")
+        .collect();
+    let told: Vec<Value> = summaries
+        .iter()
+        .map(|line| json!([line["outcome"], line["cold"], line["status"], line["booking_id"]]))
+        .collect();
     let id = lesson.id.to_string();
-    assert_eq!(told, [json!(["ok", true, "200", id]), json!(["refused", false, "403", id])]);
+    assert_eq!(
+        told,
+        [
+            json!(["ok", true, "200", id]),
+            json!(["refused", false, "403", id])
+        ]
+    );
     for line in summaries {
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(metrics["Dimensions"], json!([["function", "outcome"]]));
-        assert!(line["duration_ms"].is_number() && line["requestId"].is_string() && line["db_ms"].is_number());
+        assert!(
+            line["duration_ms"].is_number() && line["requestId"].is_string() && line["db_ms"].is_number()
+        );
     }
 }
 
@@ -135,7 +198,14 @@ async fn a_function_without_its_configuration_says_everything_it_lacks() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let said = bare.log().join("\n");
-    for name in ["DATABASE_URL", "JWT_ISSUER", "JWKS_URL", "LESSONSPACE_API_KEY", "LESSONSPACE_SECRET", "PUBLIC_BASE_URL"] {
+    for name in [
+        "DATABASE_URL",
+        "JWT_ISSUER",
+        "JWKS_URL",
+        "LESSONSPACE_API_KEY",
+        "LESSONSPACE_SECRET",
+        "PUBLIC_BASE_URL",
+    ] {
         assert!(said.contains(name), "{name} is not reported: {said}");
     }
     drop(world);

@@ -10,21 +10,39 @@ use uuid::Uuid;
 
 const PNG: &[u8] = include_bytes!("../../events/create-snapshot-upload/whiteboard.png");
 
-async fn announce(world: &World, person: Uuid, lesson: &Lesson, content_type: &str, length: i64) -> (String, Value) {
+async fn announce(
+    world: &World,
+    person: Uuid,
+    lesson: &Lesson,
+    content_type: &str,
+    length: i64,
+) -> (String, Value) {
     let function = world.function("create-snapshot-upload").await;
     let mut event = world.request("create-snapshot-upload/png.json", person, lesson);
-    event["body"] = json!({"content_type": content_type, "content_length": length}).to_string().into();
+    event["body"] = json!({"content_type": content_type, "content_length": length})
+        .to_string()
+        .into();
     let reply = function.call(event).await;
     (reply.verdict(), reply.body)
 }
 
 fn key(lesson: &Lesson, upload: u128, image: ImageType) -> SnapshotKey {
-    SnapshotKey { booking: BookingId(lesson.id), upload: Uuid::from_u128(upload), image }
+    SnapshotKey {
+        booking: BookingId(lesson.id),
+        upload: Uuid::from_u128(upload),
+        image,
+    }
 }
 
 /// Stores an object and returns the bucket's notification of it.
 async fn stored(world: &World, key: &str, bytes: &'static [u8]) -> Value {
-    let put = world.aws.s3.put_object().bucket(&world.artifacts).key(key).body(ByteStream::from_static(bytes));
+    let put = world
+        .aws
+        .s3
+        .put_object()
+        .bucket(&world.artifacts)
+        .key(key)
+        .body(ByteStream::from_static(bytes));
     put.send().await.unwrap();
     notification(key)
 }
@@ -49,7 +67,12 @@ async fn only_the_tutor_announces_an_image_of_a_sane_size_once_the_lesson_has_st
     let answers = [
         (cast.tutor, "image/png", 1_000, "201"),
         (cast.tutor, "image/webp", 10 * 1024 * 1024, "201"),
-        (cast.tutor, "image/png", 10 * 1024 * 1024 + 1, "413 image-too-large"),
+        (
+            cast.tutor,
+            "image/png",
+            10 * 1024 * 1024 + 1,
+            "413 image-too-large",
+        ),
         (cast.tutor, "image/png", 0, "400 empty-upload"),
         (cast.tutor, "image/svg+xml", 1_000, "415 not-an-image"),
         (cast.tutor, "text/html", 1_000, "415 not-an-image"),
@@ -62,7 +85,12 @@ async fn only_the_tutor_announces_an_image_of_a_sane_size_once_the_lesson_has_st
         assert_eq!(seen, verdict, "{content_type}, {length} bytes: {body}");
     }
     let tomorrow = world.lesson_in(24 * 60).await;
-    assert_eq!(announce(&world, cast.tutor, &tomorrow, "image/png", 1_000).await.0, "409 lesson-not-started");
+    assert_eq!(
+        announce(&world, cast.tutor, &tomorrow, "image/png", 1_000)
+            .await
+            .0,
+        "409 lesson-not-started"
+    );
 }
 
 #[tokio::test]
@@ -73,13 +101,32 @@ async fn the_upload_link_takes_exactly_what_was_announced() {
     let (_, upload) = announce(&world, world.cast.tutor, &lesson, "image/png", length).await;
     let headers = upload["headers"].as_object().unwrap();
     let signed: Vec<_> = headers.keys().map(String::as_str).collect();
-    assert_eq!(signed, ["content-length", "content-type"], "type and size are not part of the signature");
+    assert_eq!(
+        signed,
+        ["content-length", "content-type"],
+        "type and size are not part of the signature"
+    );
     let url = upload["url"].as_str().unwrap();
-    assert!(url.contains("X-Amz-Expires=600"), "the link is not short-lived: {url}");
+    assert!(
+        url.contains("X-Amz-Expires=600"),
+        "the link is not short-lived: {url}"
+    );
     let http = reqwest::Client::new();
-    let html = http.put(url).header("content-type", "text/html").body("<script>").send().await.unwrap();
+    let html = http
+        .put(url)
+        .header("content-type", "text/html")
+        .body("<script>")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(html.status(), 403);
-    let png = http.put(url).header("content-type", "image/png").body(PNG).send().await.unwrap();
+    let png = http
+        .put(url)
+        .header("content-type", "image/png")
+        .body(PNG)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(png.status(), 200);
 }
 
@@ -88,11 +135,22 @@ async fn the_latest_upload_is_the_snapshot_in_whatever_order_the_bucket_tells() 
     let world = World::new().await;
     let function = world.function("record-snapshot").await;
     let lesson = world.lesson_in(-30).await;
-    let (first, second) = (key(&lesson, 1, ImageType::Png).object_key(), key(&lesson, 2, ImageType::Png).object_key());
-    let (told_first, told_second) = (stored(&world, &first, PNG).await, stored(&world, &second, PNG).await);
-    let failed = function.consume(&[told_second.clone(), told_first, told_second]).await;
+    let (first, second) = (
+        key(&lesson, 1, ImageType::Png).object_key(),
+        key(&lesson, 2, ImageType::Png).object_key(),
+    );
+    let (told_first, told_second) = (
+        stored(&world, &first, PNG).await,
+        stored(&world, &second, PNG).await,
+    );
+    let failed = function
+        .consume(&[told_second.clone(), told_first, told_second])
+        .await;
     assert_eq!(failed, Vec::<String>::new());
-    assert_eq!(recorded(&world, &lesson).await, format!("s3://{}/{second}", world.artifacts));
+    assert_eq!(
+        recorded(&world, &lesson).await,
+        format!("s3://{}/{second}", world.artifacts)
+    );
 }
 
 #[tokio::test]
@@ -102,11 +160,21 @@ async fn what_is_not_the_announced_image_is_removed_and_not_recorded() {
     let lesson = world.lesson_in(-30).await;
     let script = key(&lesson, 1, ImageType::Png).object_key();
     let disguised = key(&lesson, 2, ImageType::Jpeg).object_key();
-    let told = [stored(&world, &script, b"<script>alert(1)</script>").await, stored(&world, &disguised, PNG).await];
+    let told = [
+        stored(&world, &script, b"<script>alert(1)</script>").await,
+        stored(&world, &disguised, PNG).await,
+    ];
     assert_eq!(function.consume(&told).await, Vec::<String>::new());
     assert_eq!(recorded(&world, &lesson).await, Value::Null);
     for removed in [script, disguised] {
-        let head = world.aws.s3.head_object().bucket(&world.artifacts).key(&removed).send().await;
+        let head = world
+            .aws
+            .s3
+            .head_object()
+            .bucket(&world.artifacts)
+            .key(&removed)
+            .send()
+            .await;
         assert!(head.is_err(), "{removed} is still there");
     }
 }
@@ -119,13 +187,35 @@ async fn a_notification_that_makes_no_sense_is_set_aside_alone() {
     let good = key(&lesson, 7, ImageType::Png).object_key();
     let arn = "arn:aws:sqs:us-east-1:000000000000:snapshot-uploads";
     let told = [
-        record("test-event", r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#, "r", arn),
+        record(
+            "test-event",
+            r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#,
+            "r",
+            arn,
+        ),
         record("garbage", "not json", "r", arn),
         notification("somebody/elses/key.txt"),
-        notification(&SnapshotKey { booking: BookingId(Uuid::new_v4()), ..key(&lesson, 3, ImageType::Png) }.object_key()),
+        notification(
+            &SnapshotKey {
+                booking: BookingId(Uuid::new_v4()),
+                ..key(&lesson, 3, ImageType::Png)
+            }
+            .object_key(),
+        ),
         stored(&world, &good, PNG).await,
     ];
-    assert_eq!(function.consume(&told).await, Vec::<String>::new(), "nothing of this gets better by repetition");
-    assert_eq!(world.aws.drain(&world.dead_letters).await.len(), 3, "set aside: garbage, a foreign key, a missing object");
-    assert_eq!(recorded(&world, &lesson).await, format!("s3://{}/{good}", world.artifacts));
+    assert_eq!(
+        function.consume(&told).await,
+        Vec::<String>::new(),
+        "nothing of this gets better by repetition"
+    );
+    assert_eq!(
+        world.aws.drain(&world.dead_letters).await.len(),
+        3,
+        "set aside: garbage, a foreign key, a missing object"
+    );
+    assert_eq!(
+        recorded(&world, &lesson).await,
+        format!("s3://{}/{good}", world.artifacts)
+    );
 }

@@ -34,7 +34,12 @@ async fn scene_with(legacy_secret: Option<&'static str>) -> Scene {
         _ => None,
     });
     let config = AuthConfig::from_env(&mut env).unwrap();
-    Scene { identity, authenticator: Authenticator::new(config, clock), clock: hand, person: Uuid::new_v4() }
+    Scene {
+        identity,
+        authenticator: Authenticator::new(config, clock),
+        clock: hand,
+        person: Uuid::new_v4(),
+    }
 }
 
 impl Scene {
@@ -59,7 +64,11 @@ fn is_rejected(result: &Result<Uuid, AuthError>) -> bool {
 async fn all_three_kinds_of_supabase_tokens_are_believed() {
     let scene = scene().await;
     let claims = scene.identity.claims(scene.person);
-    let legacy = encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(LEGACY_SECRET.as_bytes()));
+    let legacy = encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(LEGACY_SECRET.as_bytes()),
+    );
     let tokens = [
         scene.identity.sign(Algorithm::ES256, &claims),
         scene.identity.sign(Algorithm::RS256, &claims),
@@ -86,16 +95,34 @@ async fn every_claim_is_checked() {
         ("sub", Value::Null),
     ];
     for (name, value) in wrong {
-        let token = scene.identity.sign(Algorithm::ES256, &scene.claims_with(name, value.clone()));
-        assert!(is_rejected(&scene.believes(&token).await), "{name} = {value} is believed");
+        let token = scene
+            .identity
+            .sign(Algorithm::ES256, &scene.claims_with(name, value.clone()));
+        assert!(
+            is_rejected(&scene.believes(&token).await),
+            "{name} = {value} is believed"
+        );
     }
-    for (name, value) in [("exp", json!(now - 10)), ("nbf", json!(now + 10)), ("aud", json!(["x", AUDIENCE]))] {
-        let token = scene.identity.sign(Algorithm::ES256, &scene.claims_with(name, value.clone()));
-        assert_eq!(scene.believes(&token).await, Ok(scene.person), "{name} = {value} is within the leeway");
+    for (name, value) in [
+        ("exp", json!(now - 10)),
+        ("nbf", json!(now + 10)),
+        ("aud", json!(["x", AUDIENCE])),
+    ] {
+        let token = scene
+            .identity
+            .sign(Algorithm::ES256, &scene.claims_with(name, value.clone()));
+        assert_eq!(
+            scene.believes(&token).await,
+            Ok(scene.person),
+            "{name} = {value} is within the leeway"
+        );
     }
     let token = scene.identity.token(scene.person);
     scene.clock.advance(SignedDuration::from_mins(61));
-    assert!(is_rejected(&scene.believes(&token).await), "the injected clock counts");
+    assert!(
+        is_rejected(&scene.believes(&token).await),
+        "the injected clock counts"
+    );
 }
 
 #[tokio::test]
@@ -120,15 +147,24 @@ async fn the_algorithm_belongs_to_the_key() {
     // Without a legacy secret HS256 is nothing.
     let strict = scene_with(None).await;
     let claims = strict.identity.claims(strict.person);
-    let legacy = encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(LEGACY_SECRET.as_bytes()));
+    let legacy = encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(LEGACY_SECRET.as_bytes()),
+    );
     assert!(is_rejected(&strict.believes(&legacy.unwrap()).await));
 }
 
 fn base64_url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let sextets = |chunk: &[u8]| {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        (0..=chunk.len()).map(|n| char::from(ALPHABET[(bits >> (18 - 6 * n)) as usize & 63])).collect::<String>()
+        let bits = chunk
+            .iter()
+            .fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        (0..=chunk.len())
+            .map(|n| char::from(ALPHABET[(bits >> (18 - 6 * n)) as usize & 63]))
+            .collect::<String>()
     };
     bytes.chunks(3).map(sextets).collect()
 }
@@ -142,13 +178,26 @@ async fn made_up_key_ids_cannot_make_us_flood_the_issuer() {
         let token = stranger.sign(Algorithm::ES256, &claims);
         assert!(is_rejected(&scene.believes(&token).await));
     }
-    assert_eq!(scene.identity.key_requests(), 1, "fifty unknown ids within the interval");
+    assert_eq!(
+        scene.identity.key_requests(),
+        1,
+        "fifty unknown ids within the interval"
+    );
     scene.clock.advance(SignedDuration::from_secs(31));
     for _ in 0..50 {
-        assert!(is_rejected(&scene.believes(&stranger.sign(Algorithm::ES256, &claims)).await));
+        assert!(is_rejected(
+            &scene.believes(&stranger.sign(Algorithm::ES256, &claims)).await
+        ));
     }
-    assert_eq!(scene.identity.key_requests(), 2, "one refetch an interval: a rotated key is found");
-    assert_eq!(scene.believes(&scene.identity.token(scene.person)).await, Ok(scene.person));
+    assert_eq!(
+        scene.identity.key_requests(),
+        2,
+        "one refetch an interval: a rotated key is found"
+    );
+    assert_eq!(
+        scene.believes(&scene.identity.token(scene.person)).await,
+        Ok(scene.person)
+    );
 }
 
 #[tokio::test]
@@ -166,12 +215,21 @@ async fn an_issuer_that_is_down_is_not_the_callers_fault_and_its_known_keys_stil
         legacy_secret: None,
     };
     let person = Uuid::new_v4();
-    let scene = Scene { authenticator: Authenticator::new(config, clock), identity, clock: hand, person };
+    let scene = Scene {
+        authenticator: Authenticator::new(config, clock),
+        identity,
+        clock: hand,
+        person,
+    };
     assert_eq!(scene.believes(&scene.identity.token(person)).await, Ok(person));
     server.abort();
     let _ = server.await;
     scene.clock.advance(SignedDuration::from_mins(11));
-    assert_eq!(scene.believes(&scene.identity.token(person)).await, Ok(person), "the last known keys are kept");
+    assert_eq!(
+        scene.believes(&scene.identity.token(person)).await,
+        Ok(person),
+        "the last known keys are kept"
+    );
     let config = AuthConfig {
         issuer: "x".into(),
         audience: "x".into(),
@@ -180,6 +238,14 @@ async fn an_issuer_that_is_down_is_not_the_callers_fault_and_its_known_keys_stil
     };
     let cold = Authenticator::new(config, Clock::system());
     let mut headers = HeaderMap::new();
-    headers.insert("authorization", format!("Bearer {}", scene.identity.token(person)).parse().unwrap());
-    assert!(matches!(cold.user(&headers).await, Err(AuthError::Unavailable(_))));
+    headers.insert(
+        "authorization",
+        format!("Bearer {}", scene.identity.token(person))
+            .parse()
+            .unwrap(),
+    );
+    assert!(matches!(
+        cold.user(&headers).await,
+        Err(AuthError::Unavailable(_))
+    ));
 }

@@ -54,7 +54,13 @@ impl Job for ApplyEvent {
 }
 
 impl ApplyEvent {
-    async fn apply(&self, event: &Event<'_>, delivery: &Delivery, room: &RoomId, known: &Known) -> Result<(), JobError> {
+    async fn apply(
+        &self,
+        event: &Event<'_>,
+        delivery: &Delivery,
+        room: &RoomId,
+        known: &Known,
+    ) -> Result<(), JobError> {
         let now = self.clock.now();
         let kind = match delivery.verify(room, known.signing_key.as_ref()) {
             Ok(kind) => kind,
@@ -76,30 +82,54 @@ impl ApplyEvent {
         }
         let sessions = self.lessonspace.sessions(room).await.map_err(vendor_error)?;
         let evidence = Evidence::from_sessions(&sessions);
-        let is_listed = if kind == Kind::SessionEnd { evidence.ended_at.is_some() } else { evidence.has_begun() };
-        is_listed.then_some(evidence).ok_or(JobError::Transient("the vendor does not list the session yet"))
+        let is_listed = if kind == Kind::SessionEnd {
+            evidence.ended_at.is_some()
+        } else {
+            evidence.has_begun()
+        };
+        is_listed
+            .then_some(evidence)
+            .ok_or(JobError::Transient("the vendor does not list the session yet"))
     }
 
     /// Keeps an event that came before its room: the launch that opens it may still be saving it.
     async fn wait(&self, event: &Event<'_>, known: &Known) -> Result<(), JobError> {
-        let reason = if known.booking_exists { "the room is not known yet" } else { "no such booking" };
+        let reason = if known.booking_exists {
+            "the room is not known yet"
+        } else {
+            "no such booking"
+        };
         let now = self.clock.now();
         let again = (known.attempts < MOST_ATTEMPTS).then(|| self.again(event.envelope, known.attempts, now));
-        tracing::warn!(reason, attempts = known.attempts, is_parked = again.is_none(), "event matches nothing");
+        tracing::warn!(
+            reason,
+            attempts = known.attempts,
+            is_parked = again.is_none(),
+            "event matches nothing"
+        );
         Ok(lessons::postpone(&self.database, event, reason, again.as_ref(), now).await?)
     }
 
     fn again(&self, envelope: &Value, attempts: i32, now: Timestamp) -> Message {
         let minutes = 1_i64 << attempts.clamp(0, MOST_ATTEMPTS);
-        let due_at = now.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX);
-        Message { id: self.ids.next(), queue: "provider-events", envelope: envelope.clone(), due_at }
+        let due_at = now
+            .saturating_add(SignedDuration::from_mins(minutes))
+            .unwrap_or(Timestamp::MAX);
+        Message {
+            id: self.ids.next(),
+            queue: "provider-events",
+            envelope: envelope.clone(),
+            due_at,
+        }
     }
 }
 
 fn vendor_error(error: VendorError) -> JobError {
     tracing::warn!(%error, "session list");
     match error {
-        VendorError::Transient { .. } | VendorError::NotFound => JobError::Transient("the vendor does not answer"),
+        VendorError::Transient { .. } | VendorError::NotFound => {
+            JobError::Transient("the vendor does not answer")
+        }
         // Our key or our organisation is wrong: an operator mends that, and the event must survive until then.
         VendorError::Permanent { .. } => JobError::Transient("the vendor refuses us"),
     }

@@ -12,13 +12,28 @@ use std::time::Duration;
 
 fn configure(mut env: Env) -> Result<(BatchPolicy, handler::ApplyEvent), ConfigError> {
     let clock = env.clock();
-    let (database, lessonspace) = (Database::from_env(&mut env), LessonspaceConfig::from_env(&mut env));
+    let (database, lessonspace) = (
+        Database::from_env(&mut env),
+        LessonspaceConfig::from_env(&mut env),
+    );
     let quarantine: Option<String> = env.required("DEAD_LETTER_QUEUE_URL");
     env.finish(|| {
         let quarantine = Queue::at(quarantine?);
-        let policy = BatchPolicy { concurrency: 4, worst_case: Duration::from_secs(15), quarantine };
+        let policy = BatchPolicy {
+            concurrency: 4,
+            worst_case: Duration::from_secs(15),
+            quarantine,
+        };
         let (database, lessonspace) = (database?, Lessonspace::new(lessonspace?));
-        Some((policy, handler::ApplyEvent { database, lessonspace, ids: Ids::random(clock.clone()), clock }))
+        Some((
+            policy,
+            handler::ApplyEvent {
+                database,
+                lessonspace,
+                ids: Ids::random(clock.clone()),
+                clock,
+            },
+        ))
     })
 }
 

@@ -40,25 +40,36 @@ impl Route for AssignStudent {
         let person = ProfileId(call.user(&self.authenticator).await?);
         let id: BookingId = call.path_id("booking_id")?;
         let student = call.json::<Assignment>()?.student_id;
-        let seen = bookings::seen_by(&self.database, id, person, student).await?.ok_or_else(Problem::forbidden)?;
+        let seen = bookings::seen_by(&self.database, id, person, student)
+            .await?
+            .ok_or_else(Problem::forbidden)?;
         let now = self.clock.now();
-        seen.booking.allow_assignment(person, student, seen.guards_other, now).map_err(refused)?;
+        seen.booking
+            .allow_assignment(person, student, seen.guards_other, now)
+            .map_err(refused)?;
         if !bookings::assign_student(&self.database, &seen.booking, student).await? {
             let detail = "The booking has changed meanwhile. Look at it again.";
             return Err(Problem::new(StatusCode::CONFLICT, "booking-changed", detail));
         }
-        Ok(Reply::ok(Assigned { id, student_id: student }))
+        Ok(Reply::ok(Assigned {
+            id,
+            student_id: student,
+        }))
     }
 }
 
 fn refused(refusal: AssignmentRefusal) -> Problem {
     let (status, kind, detail) = match refusal {
-        AssignmentRefusal::NotTheClient => {
-            (StatusCode::FORBIDDEN, "not-the-client", "Only the client of the booking assigns its student.")
-        }
-        AssignmentRefusal::GuardianLinkRequired => {
-            (StatusCode::FORBIDDEN, "guardian-link-required", "You are not this student's guardian.")
-        }
+        AssignmentRefusal::NotTheClient => (
+            StatusCode::FORBIDDEN,
+            "not-the-client",
+            "Only the client of the booking assigns its student.",
+        ),
+        AssignmentRefusal::GuardianLinkRequired => (
+            StatusCode::FORBIDDEN,
+            "guardian-link-required",
+            "You are not this student's guardian.",
+        ),
         AssignmentRefusal::Started => (StatusCode::CONFLICT, "lesson-started", "The lesson has started."),
         AssignmentRefusal::Closed => (StatusCode::CONFLICT, "booking-closed", "This booking is closed."),
     };

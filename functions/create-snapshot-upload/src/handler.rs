@@ -52,17 +52,27 @@ impl Route for CreateSnapshotUpload {
         let booking: BookingId = call.path_id("booking_id")?;
         let announced = call.json::<Announcement>()?;
         let image = check(&announced)?;
-        let seen = bookings::seen_by(&self.database, booking, person, None).await?.ok_or_else(Problem::forbidden)?;
+        let seen = bookings::seen_by(&self.database, booking, person, None)
+            .await?
+            .ok_or_else(Problem::forbidden)?;
         if seen.role != Role::Tutor {
             let detail = "Only the tutor of the booking adds a snapshot.";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-tutor", detail));
         }
         let now = self.clock.now();
-        if seen.booking.schedule.is_none_or(|schedule| now < schedule.starts_at()) {
+        if seen
+            .booking
+            .schedule
+            .is_none_or(|schedule| now < schedule.starts_at())
+        {
             let detail = "A snapshot can be added once the lesson has started.";
             return Err(Problem::new(StatusCode::CONFLICT, "lesson-not-started", detail));
         }
-        let key = SnapshotKey { booking, upload: self.ids.next(), image };
+        let key = SnapshotKey {
+            booking,
+            upload: self.ids.next(),
+            image,
+        };
         self.presign(&key, announced.content_length, now).await
     }
 }
@@ -70,7 +80,10 @@ impl Route for CreateSnapshotUpload {
 impl CreateSnapshotUpload {
     async fn presign(&self, key: &SnapshotKey, length: i64, now: Timestamp) -> Result<Reply, Problem> {
         let media_type = key.image.media_type();
-        let upload = self.artifacts.upload(&key.object_key(), media_type, length, UPLOAD_LASTS).await;
+        let upload = self
+            .artifacts
+            .upload(&key.object_key(), media_type, length, UPLOAD_LASTS)
+            .await;
         let upload = upload.map_err(|error| {
             tracing::error!(%error, "presign");
             Problem::unavailable("storage-unavailable", "Uploads are not possible right now.", 5)
@@ -88,15 +101,25 @@ impl CreateSnapshotUpload {
 
 fn check(announced: &Announcement) -> Result<ImageType, Problem> {
     let known = [ImageType::Png, ImageType::Jpeg, ImageType::Webp];
-    let image = known.into_iter().find(|image| image.media_type() == announced.content_type).ok_or_else(|| {
-        let detail = "A snapshot is an image/png, image/jpeg or image/webp.";
-        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-an-image", detail)
-    })?;
+    let image = known
+        .into_iter()
+        .find(|image| image.media_type() == announced.content_type)
+        .ok_or_else(|| {
+            let detail = "A snapshot is an image/png, image/jpeg or image/webp.";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-an-image", detail)
+        })?;
     if announced.content_length < 1 {
-        return Err(Problem::bad_request("empty-upload", "content_length is the size of the image in bytes."));
+        return Err(Problem::bad_request(
+            "empty-upload",
+            "content_length is the size of the image in bytes.",
+        ));
     }
     if announced.content_length > MAX_BYTES {
-        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "image-too-large", "The image is too large.");
+        let problem = Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "image-too-large",
+            "The image is too large.",
+        );
         return Err(problem.with("max_bytes", MAX_BYTES));
     }
     Ok(image)

@@ -88,12 +88,17 @@ impl GetBooking {
 
     /// A card without a link is better than none: trouble with links is not the caller's.
     async fn artifacts_of(&self, seen: &Seen) -> Artifacts {
-        let stored = seen.artifacts.get("whiteboard_snapshot_url").and_then(|url| url.as_str());
+        let stored = seen
+            .artifacts
+            .get("whiteboard_snapshot_url")
+            .and_then(|url| url.as_str());
         let own = format!("s3://{}/", self.artifacts.name());
         let whiteboard_snapshot_url = match stored.and_then(|url| url.strip_prefix(&own)) {
             Some(key) => self.artifacts.link(key, LINK_LASTS).await.ok(),
             None => None,
         };
-        Artifacts { whiteboard_snapshot_url }
+        Artifacts {
+            whiteboard_snapshot_url,
+        }
     }
 }

@@ -32,10 +32,16 @@ impl Route for GetRecording {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
         let person = ProfileId(call.user(&self.authenticator).await?);
         let id: BookingId = call.path_id("booking_id")?;
-        let seen = bookings::seen_by(&self.database, id, person, None).await?.ok_or_else(Problem::forbidden)?;
+        let seen = bookings::seen_by(&self.database, id, person, None)
+            .await?
+            .ok_or_else(Problem::forbidden)?;
         let evidence = seen.booking.evidence;
         let stored = evidence.recording_url.ok_or_else(not_ready)?;
-        let url = self.lessonspace.recording(&stored).await.map_err(vendor_problem)?;
+        let url = self
+            .lessonspace
+            .recording(&stored)
+            .await
+            .map_err(vendor_problem)?;
         Ok(Reply::ok(Answer {
             url: url.into(),
             expires_in_seconds: LINK_LASTS_SECONDS,
@@ -45,7 +51,11 @@ impl Route for GetRecording {
 }
 
 fn not_ready() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "recording-not-ready", "There is no recording of this lesson (yet).")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "recording-not-ready",
+        "There is no recording of this lesson (yet).",
+    )
 }
 
 fn vendor_problem(error: VendorError) -> Problem {
@@ -53,5 +63,9 @@ fn vendor_problem(error: VendorError) -> Problem {
         return not_ready();
     }
     tracing::error!(%error, "recording");
-    Problem::unavailable("provider-unavailable", "The recording is not reachable right now.", 5)
+    Problem::unavailable(
+        "provider-unavailable",
+        "The recording is not reachable right now.",
+        5,
+    )
 }

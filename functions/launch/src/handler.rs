@@ -81,14 +81,29 @@ impl Launch {
             let now = self.clock.now();
             let entrance = rooms::enter(&self.database, booking, person, self.policy, claim, now).await?;
             let entrance = entrance.ok_or_else(Problem::forbidden)?;
-            let role = entrance.booking.admit(entrance.role, self.policy, now).map_err(refused)?;
+            let role = entrance
+                .booking
+                .admit(entrance.role, self.policy, now)
+                .map_err(refused)?;
             if entrance.is_claimed || entrance.booking.room.is_some() {
-                let window = entrance.booking.window(self.policy).ok_or_else(Problem::internal)?;
-                return Ok(Guest { profile: person, role, window, entrance });
+                let window = entrance
+                    .booking
+                    .window(self.policy)
+                    .ok_or_else(Problem::internal)?;
+                return Ok(Guest {
+                    profile: person,
+                    role,
+                    window,
+                    entrance,
+                });
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Err(Problem::unavailable("room-opening", "The room is being opened. Please try again.", 2))
+        Err(Problem::unavailable(
+            "room-opening",
+            "The room is being opened. Please try again.",
+            2,
+        ))
     }
 
     async fn open(&self, guest: &Guest) -> Result<Launched, Problem> {
@@ -96,9 +111,21 @@ impl Launch {
         let webhook = WebhookToken::url(&self.webhook_secret, &self.public_base, booking).await?;
         let webhook = webhook.ok_or_else(Problem::internal)?;
         let record = guest.entrance.recording_consent;
-        let room = RoomRequest { booking, window: guest.window, record, webhook: &webhook };
-        let visitor = Visitor { profile: guest.profile, name: &guest.entrance.name, role: guest.role };
-        self.lessonspace.launch(&room, &visitor).await.map_err(vendor_problem)
+        let room = RoomRequest {
+            booking,
+            window: guest.window,
+            record,
+            webhook: &webhook,
+        };
+        let visitor = Visitor {
+            profile: guest.profile,
+            name: &guest.entrance.name,
+            role: guest.role,
+        };
+        self.lessonspace
+            .launch(&room, &visitor)
+            .await
+            .map_err(vendor_problem)
     }
 
     /// Saves a room that was just opened; a room that was there already must still be the same one.
@@ -119,7 +146,11 @@ impl Launch {
             return Ok(());
         }
         tracing::error!("the vendor gave another room for the same booking");
-        Err(Problem::unavailable("room-changed", "The classroom is not reachable right now. Please try again.", 2))
+        Err(Problem::unavailable(
+            "room-changed",
+            "The classroom is not reachable right now. Please try again.",
+            2,
+        ))
     }
 
     /// Nothing half done: a claim that opened nothing is ended before the caller hears of it.
@@ -149,7 +180,9 @@ fn refused(refusal: Refusal) -> Problem {
             .with_time("closes_at", window.closes_at),
         Refusal::TooLate(window) => {
             let problem = conflict("join-too-late", "The lesson is over.");
-            window.map_or(problem.clone(), |window| problem.with_time("closes_at", window.closes_at))
+            window.map_or(problem.clone(), |window| {
+                problem.with_time("closes_at", window.closes_at)
+            })
         }
     }
 }
@@ -158,7 +191,9 @@ fn vendor_problem(error: VendorError) -> Problem {
     tracing::error!(%error, "launch");
     let detail = "The classroom provider is not reachable right now.";
     let after = match error {
-        VendorError::Transient { retry_after_seconds, .. } => retry_after_seconds.unwrap_or(3),
+        VendorError::Transient {
+            retry_after_seconds, ..
+        } => retry_after_seconds.unwrap_or(3),
         VendorError::Permanent { .. } | VendorError::NotFound => 30,
     };
     Problem::unavailable("provider-unavailable", detail, after)

@@ -13,7 +13,10 @@ use providers::lessonspace::{Lessonspace, LessonspaceConfig};
 fn configure(mut env: Env) -> Result<handler::Launch, ConfigError> {
     let clock = env.clock();
     let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
-    let (lessonspace, webhook_secret) = (LessonspaceConfig::from_env(&mut env), env.secret("LESSONSPACE_SECRET"));
+    let (lessonspace, webhook_secret) = (
+        LessonspaceConfig::from_env(&mut env),
+        env.secret("LESSONSPACE_SECRET"),
+    );
     let public_base = env.required("PUBLIC_BASE_URL");
     let opens = env.or("JOIN_OPENS_MINUTES", JoinPolicy::DEFAULT_MINUTES);
     let closes = env.or("JOIN_CLOSES_MINUTES", JoinPolicy::DEFAULT_MINUTES);

@@ -63,7 +63,11 @@ impl RecordSnapshot {
 
     /// Looks at the stored bytes: the right kind of image, and not over the cap.
     async fn is_genuine(&self, key: &SnapshotKey) -> Result<bool, JobError> {
-        match self.artifacts.head_bytes(&key.object_key(), SIGNATURE_BYTES).await {
+        match self
+            .artifacts
+            .head_bytes(&key.object_key(), SIGNATURE_BYTES)
+            .await
+        {
             Ok((head, total)) => Ok(total <= MAX_BYTES && ImageType::sniff(&head) == Some(key.image)),
             Err(BlobError::NotFound) => Err(JobError::Permanent("the object is gone")),
             Err(BlobError::Unavailable) => Err(JobError::Transient("storage")),
@@ -72,6 +76,9 @@ impl RecordSnapshot {
 
     async fn discard(&self, object_key: &str) -> Result<(), JobError> {
         tracing::warn!("an upload is not the image it was announced as; removed");
-        self.artifacts.remove(object_key).await.map_err(|_| JobError::Transient("storage"))
+        self.artifacts
+            .remove(object_key)
+            .await
+            .map_err(|_| JobError::Transient("storage"))
     }
 }

@@ -15,8 +15,18 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, handler::RecordSnapshot), Con
     let quarantine: Option<String> = env.required("DEAD_LETTER_QUEUE_URL");
     env.finish(|| {
         let quarantine = Queue::at(quarantine?);
-        let policy = BatchPolicy { concurrency: 4, worst_case: Duration::from_secs(10), quarantine };
-        Some((policy, handler::RecordSnapshot { database: database?, artifacts: Bucket::named(artifacts?) }))
+        let policy = BatchPolicy {
+            concurrency: 4,
+            worst_case: Duration::from_secs(10),
+            quarantine,
+        };
+        Some((
+            policy,
+            handler::RecordSnapshot {
+                database: database?,
+                artifacts: Bucket::named(artifacts?),
+            },
+        ))
     })
 }
 

@@ -25,7 +25,11 @@ fn configure(mut env: Env) -> Result<RelayOutbox, ConfigError> {
     let events: Option<String> = env.required("PROVIDER_EVENTS_QUEUE_URL");
     env.finish(|| {
         let routes = Routes::from([("provider-events".into(), Queue::at(events?))]);
-        Some(RelayOutbox { database: database?, routes, clock })
+        Some(RelayOutbox {
+            database: database?,
+            routes,
+            clock,
+        })
     })
 }
 

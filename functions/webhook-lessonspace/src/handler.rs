@@ -34,7 +34,10 @@ impl Route for WebhookLessonspace {
             // The vendor tries again on a 5xx.
             Problem::unavailable("queue-unavailable", "Not taken. Please deliver again.", 5)
         })?;
-        Ok(Reply::with_status(StatusCode::ACCEPTED, json!({"received": true})))
+        Ok(Reply::with_status(
+            StatusCode::ACCEPTED,
+            json!({"received": true}),
+        ))
     }
 }
 
@@ -59,15 +62,27 @@ fn read(call: &Call, booking: BookingId) -> Result<Delivery, Problem> {
     let headers = Headers::read(call.headers()).map_err(|_| refused("signature"))?;
     let body = call.raw_body();
     if body.len() > LARGEST_BODY {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large."));
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large.",
+        ));
     }
     let unreadable = || Problem::bad_request("malformed-body", "The body is not an event about a room.");
     let body = std::str::from_utf8(body).map_err(|_| unreadable())?.to_owned();
-    let delivery = Delivery { booking, headers, body };
+    let delivery = Delivery {
+        booking,
+        headers,
+        body,
+    };
     delivery.is_readable().then_some(delivery).ok_or_else(unreadable)
 }
 
 fn refused(reason: &'static str) -> Problem {
     tracing::warn!(provider = "lessonspace", reason, "webhook refused");
-    Problem::new(StatusCode::UNAUTHORIZED, "webhook-not-authentic", "Not authentic.")
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "webhook-not-authentic",
+        "Not authentic.",
+    )
 }

@@ -9,7 +9,10 @@ use platform::queue::Queue;
 
 fn configure(mut env: Env) -> Result<handler::WebhookLessonspace, ConfigError> {
     let clock = env.clock();
-    let (secret, events) = (env.secret("LESSONSPACE_SECRET"), env.required::<String>("PROVIDER_EVENTS_QUEUE_URL"));
+    let (secret, events) = (
+        env.secret("LESSONSPACE_SECRET"),
+        env.required::<String>("PROVIDER_EVENTS_QUEUE_URL"),
+    );
     env.finish(|| {
         Some(handler::WebhookLessonspace {
             secret: secret?,

@@ -34,5 +34,9 @@ pub async fn migrate(url: &str, ca_pem: Option<&str>) -> Result<Vec<String>, Mig
     runner.set_migration_table_name("firstbell_migrations");
     let report = runner.run_async(&mut client).await;
     client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
-    Ok(report?.applied_migrations().iter().map(ToString::to_string).collect())
+    Ok(report?
+        .applied_migrations()
+        .iter()
+        .map(ToString::to_string)
+        .collect())
 }

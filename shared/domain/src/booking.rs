@@ -178,7 +178,11 @@ impl Booking {
             return Err(AssignmentRefusal::Closed);
         }
         let started = self.schedule.is_some_and(|schedule| now >= schedule.starts_at());
-        if started || self.evidence.has_begun() { Err(AssignmentRefusal::Started) } else { Ok(()) }
+        if started || self.evidence.has_begun() {
+            Err(AssignmentRefusal::Started)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -200,7 +204,11 @@ mod tests {
     fn noon_lesson() -> Booking {
         Booking {
             id: BookingId(Uuid::from_u128(9)),
-            parties: Parties { client: person(1), tutor: person(2), student: Some(person(3)) },
+            parties: Parties {
+                client: person(1),
+                tutor: person(2),
+                student: Some(person(3)),
+            },
             status: BookingStatus::Confirmed,
             schedule: Schedule::new(NOON.parse().unwrap(), 60),
             room: None,
@@ -212,7 +220,10 @@ mod tests {
     fn a_stranger_learns_nothing_but_that_they_are_one() {
         let mut booking = noon_lesson();
         booking.status = BookingStatus::Cancelled;
-        assert_eq!(booking.admit(None, JoinPolicy::default(), at("12:00:00")), Err(Refusal::Stranger));
+        assert_eq!(
+            booking.admit(None, JoinPolicy::default(), at("12:00:00")),
+            Err(Refusal::Stranger)
+        );
     }
 
     #[test]
@@ -220,7 +231,9 @@ mod tests {
         let refusal = noon_lesson()
             .admit(Some(Role::Tutor), JoinPolicy::default(), at("11:44:59"))
             .unwrap_err();
-        let Refusal::TooEarly(window) = refusal else { panic!("expected too early, got {refusal:?}") };
+        let Refusal::TooEarly(window) = refusal else {
+            panic!("expected too early, got {refusal:?}")
+        };
         assert_eq!(window.opens_at, at("11:45:00"));
     }
 
@@ -242,7 +255,11 @@ mod tests {
         booking.evidence.started_at = Some(at("11:58:00"));
         assert_eq!(booking.join_state(policy, at("12:10:00")), JoinState::Live);
         booking.evidence.ended_at = Some(at("12:20:00"));
-        assert_eq!(booking.join_state(policy, at("12:21:00")), JoinState::Ready, "dropped: may rejoin");
+        assert_eq!(
+            booking.join_state(policy, at("12:21:00")),
+            JoinState::Ready,
+            "dropped: may rejoin"
+        );
         booking.evidence.ended_at = Some(at("13:01:00"));
         assert_eq!(booking.join_state(policy, at("13:02:00")), JoinState::Completed);
         booking.status = BookingStatus::Cancelled;
@@ -255,9 +272,21 @@ mod tests {
         let child = Some(person(3));
         let assign = |by, link, time| booking.allow_assignment(by, child, link, at(time));
         assert_eq!(assign(person(1), true, "11:59:59"), Ok(()));
-        assert_eq!(assign(person(1), true, "12:00:00"), Err(AssignmentRefusal::Started));
-        assert_eq!(assign(person(1), false, "11:00:00"), Err(AssignmentRefusal::GuardianLinkRequired));
-        assert_eq!(assign(person(2), true, "11:00:00"), Err(AssignmentRefusal::NotTheClient));
-        assert_eq!(booking.allow_assignment(person(1), None, false, at("11:00:00")), Ok(()));
+        assert_eq!(
+            assign(person(1), true, "12:00:00"),
+            Err(AssignmentRefusal::Started)
+        );
+        assert_eq!(
+            assign(person(1), false, "11:00:00"),
+            Err(AssignmentRefusal::GuardianLinkRequired)
+        );
+        assert_eq!(
+            assign(person(2), true, "11:00:00"),
+            Err(AssignmentRefusal::NotTheClient)
+        );
+        assert_eq!(
+            booking.allow_assignment(person(1), None, false, at("11:00:00")),
+            Ok(())
+        );
     }
 }

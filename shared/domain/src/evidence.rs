@@ -20,7 +20,9 @@ pub struct ProviderSession {
 impl ProviderSession {
     /// Length in whole seconds; 0 while it runs or if the provider's clock went backwards.
     pub fn duration_seconds(&self) -> i32 {
-        let seconds = self.ended_at.map_or(0, |end| end.duration_since(self.started_at).as_secs());
+        let seconds = self
+            .ended_at
+            .map_or(0, |end| end.duration_since(self.started_at).as_secs());
         i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
     }
 }
@@ -97,7 +99,10 @@ mod tests {
         assert_eq!(seen.duration_seconds, Some(2_400));
         assert_eq!(seen.started_at, Some(Timestamp::from_second(1_000).unwrap()));
         assert_eq!(seen.ended_at, Some(Timestamp::from_second(3_800).unwrap()));
-        assert_eq!(seen.recording_url.as_deref(), Some("https://vendor.example/second"));
+        assert_eq!(
+            seen.recording_url.as_deref(),
+            Some("https://vendor.example/second")
+        );
     }
 
     #[test]

@@ -70,19 +70,39 @@ mod tests {
 
     #[test]
     fn an_adult_learner_is_the_client() {
-        let parties = Parties { client: person(1), tutor: person(2), student: None };
+        let parties = Parties {
+            client: person(1),
+            tutor: person(2),
+            student: None,
+        };
         assert_eq!(parties.role_of(person(1), false), Some(Role::Learner));
-        assert_eq!(parties.role_of(person(1), true), Some(Role::Learner), "no student, nobody to guard");
-        assert_eq!(parties.role_of(person(3), true), None, "a guardian of nobody is a stranger");
+        assert_eq!(
+            parties.role_of(person(1), true),
+            Some(Role::Learner),
+            "no student, nobody to guard"
+        );
+        assert_eq!(
+            parties.role_of(person(3), true),
+            None,
+            "a guardian of nobody is a stranger"
+        );
     }
 
     #[test]
     fn with_a_student_the_client_is_guardian_or_payer() {
-        let parties = Parties { client: person(1), tutor: person(2), student: Some(person(3)) };
+        let parties = Parties {
+            client: person(1),
+            tutor: person(2),
+            student: Some(person(3)),
+        };
         assert_eq!(parties.role_of(person(3), false), Some(Role::Learner));
         assert_eq!(parties.role_of(person(1), true), Some(Role::Guardian));
         assert_eq!(parties.role_of(person(1), false), Some(Role::Payer));
-        assert_eq!(parties.role_of(person(4), true), Some(Role::Guardian), "the other parent");
+        assert_eq!(
+            parties.role_of(person(4), true),
+            Some(Role::Guardian),
+            "the other parent"
+        );
         assert_eq!(parties.role_of(person(4), false), None);
         assert!(!Role::Payer.may_join());
     }

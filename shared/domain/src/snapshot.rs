@@ -69,7 +69,12 @@ pub struct SnapshotKey {
 impl SnapshotKey {
     /// The object key.
     pub fn object_key(&self) -> String {
-        format!("{}/snapshots/{}.{}", self.booking, self.upload, self.image.extension())
+        format!(
+            "{}/snapshots/{}.{}",
+            self.booking,
+            self.upload,
+            self.image.extension()
+        )
     }
 
     /// Reads an object key back; `None` for anything this system did not name.
@@ -79,7 +84,11 @@ impl SnapshotKey {
         let image = [ImageType::Png, ImageType::Jpeg, ImageType::Webp]
             .into_iter()
             .find(|image| image.extension() == extension)?;
-        Some(Self { booking: booking.parse().ok()?, upload: upload.parse().ok()?, image })
+        Some(Self {
+            booking: booking.parse().ok()?,
+            upload: upload.parse().ok()?,
+            image,
+        })
     }
 }
 

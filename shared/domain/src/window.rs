@@ -82,8 +82,14 @@ impl JoinWindow {
     /// The window of a lesson. Saturates at the ends of the calendar.
     pub fn of(schedule: &Schedule, policy: JoinPolicy) -> Self {
         Self {
-            opens_at: schedule.starts_at.saturating_sub(policy.opens_before).unwrap_or(Timestamp::MIN),
-            closes_at: schedule.ends_at.saturating_add(policy.closes_after).unwrap_or(Timestamp::MAX),
+            opens_at: schedule
+                .starts_at
+                .saturating_sub(policy.opens_before)
+                .unwrap_or(Timestamp::MIN),
+            closes_at: schedule
+                .ends_at
+                .saturating_add(policy.closes_after)
+                .unwrap_or(Timestamp::MAX),
         }
     }
 
@@ -110,8 +116,16 @@ mod tests {
         let window = JoinWindow::of(&schedule, JoinPolicy::default());
         assert_eq!(window.opens_at.to_string(), "2026-03-01T16:45:00Z");
         assert_eq!(window.closes_at.to_string(), "2026-03-01T18:15:00Z");
-        assert_eq!(window.phase(window.opens_at), Phase::Open, "the opening instant is open");
-        assert_eq!(window.phase(window.closes_at), Phase::After, "the closing instant is closed");
+        assert_eq!(
+            window.phase(window.opens_at),
+            Phase::Open,
+            "the opening instant is open"
+        );
+        assert_eq!(
+            window.phase(window.closes_at),
+            Phase::After,
+            "the closing instant is closed"
+        );
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl Reply {
     /// Any success with a body.
     pub fn with_status(status: StatusCode, body: impl Serialize) -> Self {
         // Serialising our own answer types cannot fail: they hold no maps with foreign keys.
-        Self { status, body: serde_json::to_value(body).unwrap_or_default() }
+        Self {
+            status,
+            body: serde_json::to_value(body).unwrap_or_default(),
+        }
     }
 }
 
@@ -61,14 +64,20 @@ impl Call {
     /// somebody else's.
     pub fn path_id<T: FromStr + ToString>(&self, name: &'static str) -> Result<T, Problem> {
         let parameters = self.request.path_parameters();
-        let id: T = parameters.first("id").and_then(|id| id.parse().ok()).ok_or_else(Problem::forbidden)?;
+        let id: T = parameters
+            .first("id")
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(Problem::forbidden)?;
         invocation::note(name, id.to_string());
         Ok(id)
     }
 
     /// A query parameter.
     pub fn query(&self, name: &str) -> Option<String> {
-        self.request.query_string_parameters().first(name).map(ToOwned::to_owned)
+        self.request
+            .query_string_parameters()
+            .first(name)
+            .map(ToOwned::to_owned)
     }
 
     /// The body as it was sent.
@@ -85,12 +94,20 @@ impl Call {
         let body = self.raw_body();
         if body.len() > LARGEST_JSON {
             let detail = format!("The body is larger than {LARGEST_JSON} bytes.");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail));
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                detail,
+            ));
         }
         // serde's message names fields, lines and columns, never a value of a string field.
         serde_json::from_slice(body).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            let detail = if error.is_data() { "has a missing, unknown or ill-typed field" } else { "is not JSON" };
+            let detail = if error.is_data() {
+                "has a missing, unknown or ill-typed field"
+            } else {
+                "is not JSON"
+            };
             Problem::bad_request("malformed-body", format!("The body {detail} ({place})."))
         })
     }
@@ -106,18 +123,30 @@ pub trait Route: Send + Sync {
 pub async fn serve(function: &'static str, route: impl Route) -> Result<(), Error> {
     logs::init();
     let route = &route;
-    lambda_http::run(service_fn(move |request: Request| answer(function, route, request))).await
+    lambda_http::run(service_fn(move |request: Request| {
+        answer(function, route, request)
+    }))
+    .await
 }
 
-async fn answer(function: &'static str, route: &impl Route, request: Request) -> Result<Response<Body>, Error> {
+async fn answer(
+    function: &'static str,
+    route: &impl Route,
+    request: Request,
+) -> Result<Response<Body>, Error> {
     let context = request.lambda_context();
     let invocation = Invocation::begin(function, &context.request_id, context.deadline);
     let work = async {
-        let result = AssertUnwindSafe(route.handle(Call { request })).catch_unwind().await;
+        let result = AssertUnwindSafe(route.handle(Call { request }))
+            .catch_unwind()
+            .await;
         let (outcome, response) = match result {
             Ok(Ok(reply)) => (Outcome::Ok, success(&reply)),
             Ok(Err(problem)) => (outcome_of(&problem), failure(&problem, &context.request_id)),
-            Err(_) => (Outcome::Panicked, failure(&Problem::internal(), &context.request_id)),
+            Err(_) => (
+                Outcome::Panicked,
+                failure(&Problem::internal(), &context.request_id),
+            ),
         };
         invocation::note("status", response.status().as_u16());
         invocation.finish(outcome, &[]);
@@ -128,15 +157,23 @@ async fn answer(function: &'static str, route: &impl Route, request: Request) ->
 
 fn outcome_of(problem: &Problem) -> Outcome {
     invocation::note("problem", problem.kind);
-    if problem.status.is_server_error() { Outcome::Failed } else { Outcome::Refused }
+    if problem.status.is_server_error() {
+        Outcome::Failed
+    } else {
+        Outcome::Refused
+    }
 }
 
 fn respond(status: StatusCode, media_type: &'static str, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::Text(body.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     // Every answer is about one person's booking, many carry links.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -145,9 +182,15 @@ fn success(reply: &Reply) -> Response<Body> {
 }
 
 fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
-    let mut response = respond(problem.status, "application/problem+json", &problem.body(request_id));
+    let mut response = respond(
+        problem.status,
+        "application/problem+json",
+        &problem.body(request_id),
+    );
     if let Some(seconds) = problem.retry_after_seconds {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -55,9 +55,17 @@ pub struct AuthConfig {
 impl AuthConfig {
     /// Reads `JWT_ISSUER`, `JWT_AUDIENCE`, `JWKS_URL` and, if there, `JWT_LEGACY_SECRET`.
     pub fn from_env(env: &mut crate::config::Env) -> Option<Self> {
-        let (issuer, audience) = (env.required("JWT_ISSUER"), env.or("JWT_AUDIENCE", "authenticated".to_owned()));
+        let (issuer, audience) = (
+            env.required("JWT_ISSUER"),
+            env.or("JWT_AUDIENCE", "authenticated".to_owned()),
+        );
         let (jwks_url, legacy_secret) = (env.required("JWKS_URL"), env.optional_secret("JWT_LEGACY_SECRET"));
-        Some(Self { issuer: issuer?, audience: audience?, jwks_url: jwks_url?, legacy_secret })
+        Some(Self {
+            issuer: issuer?,
+            audience: audience?,
+            jwks_url: jwks_url?,
+            legacy_secret,
+        })
     }
 }
 
@@ -83,7 +91,11 @@ struct Claims {
 impl Authenticator {
     /// An authenticator; fetches nothing yet.
     pub fn new(config: AuthConfig, clock: Clock) -> Self {
-        Self { config, clock, keys: Mutex::new(None) }
+        Self {
+            config,
+            clock,
+            keys: Mutex::new(None),
+        }
     }
 
     /// The `sub` of the bearer token in `headers`, which is the caller's `profiles.id`.
@@ -108,7 +120,9 @@ impl Authenticator {
         rules.validate_exp = false;
         rules.validate_nbf = false;
         let verified = decode::<Claims>(token, key, &rules);
-        verified.map(|token| token.claims).map_err(|_| AuthError::Rejected("signature or claims"))
+        verified
+            .map(|token| token.claims)
+            .map_err(|_| AuthError::Rejected("signature or claims"))
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), AuthError> {
@@ -116,15 +130,25 @@ impl Authenticator {
         if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(AuthError::Rejected("expired"));
         }
-        if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now) {
+        if claims
+            .nbf
+            .is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now)
+        {
             return Err(AuthError::Rejected("not valid yet"));
         }
         Ok(())
     }
 
     async fn legacy_key(&self) -> Result<DecodingKey, AuthError> {
-        let secret = self.config.legacy_secret.as_ref().ok_or(AuthError::Rejected("HS256 is not accepted"))?;
-        let value = secret.first().await.map_err(|_| AuthError::Unavailable("legacy secret"))?;
+        let secret = self
+            .config
+            .legacy_secret
+            .as_ref()
+            .ok_or(AuthError::Rejected("HS256 is not accepted"))?;
+        let value = secret
+            .first()
+            .await
+            .map_err(|_| AuthError::Unavailable("legacy secret"))?;
         Ok(DecodingKey::from_secret(value.expose_secret().as_bytes()))
     }
 
@@ -142,7 +166,9 @@ impl Authenticator {
     async fn find(&self, kid: &str) -> Result<Jwk, AuthError> {
         let mut keys = self.keys.lock().await;
         let now = self.clock.now();
-        let age = keys.as_ref().map(|keys| now.duration_since(keys.fetched_at).abs());
+        let age = keys
+            .as_ref()
+            .map(|keys| now.duration_since(keys.fetched_at).abs());
         let known = |keys: &Option<PublishedKeys>| keys.as_ref().and_then(|keys| keys.set.find(kid).cloned());
         let is_due = match (age, known(&keys)) {
             (None, _) => true,
@@ -151,7 +177,12 @@ impl Authenticator {
         };
         if is_due {
             match self.fetch().await {
-                Ok(set) => *keys = Some(PublishedKeys { set: Arc::new(set), fetched_at: now }),
+                Ok(set) => {
+                    *keys = Some(PublishedKeys {
+                        set: Arc::new(set),
+                        fetched_at: now,
+                    });
+                }
                 // The last known keys are better than none.
                 Err(error) if keys.is_none() => return Err(error),
                 Err(error) => tracing::warn!(%error, "keeping the last known keys"),
@@ -161,11 +192,18 @@ impl Authenticator {
     }
 
     async fn fetch(&self) -> Result<JwkSet, AuthError> {
-        let client = outbound::client().await.map_err(|_| AuthError::Unavailable("client"))?;
-        let request = client.get(self.config.jwks_url.clone()).timeout(outbound::budget());
+        let client = outbound::client()
+            .await
+            .map_err(|_| AuthError::Unavailable("client"))?;
+        let request = client
+            .get(self.config.jwks_url.clone())
+            .timeout(outbound::budget());
         let response = request.send().await.and_then(reqwest::Response::error_for_status);
         let response = response.map_err(|_| AuthError::Unavailable("key server"))?;
-        response.json().await.map_err(|_| AuthError::Unavailable("key server answered no keys"))
+        response
+            .json()
+            .await
+            .map_err(|_| AuthError::Unavailable("key server answered no keys"))
     }
 }
 
@@ -175,8 +213,12 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
         return Err(AuthError::Rejected("no single Authorization header"));
     };
     let text = value.to_str().map_err(|_| AuthError::Rejected("not text"))?;
-    let token = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("bearer "));
-    token.filter(|token| token.len() <= LONGEST_TOKEN).ok_or(AuthError::Rejected("not a bearer token"))
+    let token = text
+        .strip_prefix("Bearer ")
+        .or_else(|| text.strip_prefix("bearer "));
+    token
+        .filter(|token| token.len() <= LONGEST_TOKEN)
+        .ok_or(AuthError::Rejected("not a bearer token"))
 }
 
 /// The one algorithm a key may be used with: by its curve or type, confirmed by its `alg` if it has one.
@@ -186,6 +228,9 @@ fn pinned_algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         _ => return None,
     };
-    let declared = jwk.common.key_algorithm.and_then(|declared| declared.to_string().parse().ok());
+    let declared = jwk
+        .common
+        .key_algorithm
+        .and_then(|declared| declared.to_string().parse().ok());
     (declared.is_none() || declared == Some(algorithm)).then_some(algorithm)
 }

@@ -18,13 +18,17 @@ async fn config() -> &'static SdkConfig {
                 .operation_attempt_timeout(Duration::from_secs(5))
                 .operation_timeout(Duration::from_secs(12))
                 .build();
-            aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
+            aws_config::defaults(BehaviorVersion::latest())
+                .timeout_config(timeouts)
+                .load()
+                .await
         })
         .await
 }
 
 pub(crate) async fn sqs() -> &'static aws_sdk_sqs::Client {
-    SQS.get_or_init(|| async { aws_sdk_sqs::Client::new(config().await) }).await
+    SQS.get_or_init(|| async { aws_sdk_sqs::Client::new(config().await) })
+        .await
 }
 
 pub(crate) async fn s3() -> &'static aws_sdk_s3::Client {
@@ -38,5 +42,6 @@ pub(crate) async fn s3() -> &'static aws_sdk_s3::Client {
 }
 
 pub(crate) async fn ssm() -> &'static aws_sdk_ssm::Client {
-    SSM.get_or_init(|| async { aws_sdk_ssm::Client::new(config().await) }).await
+    SSM.get_or_init(|| async { aws_sdk_ssm::Client::new(config().await) })
+        .await
 }

@@ -43,7 +43,9 @@ impl From<DatabaseError> for JobError {
         tracing::error!(%error, "database");
         match error {
             DatabaseError::Unavailable(reason) => Self::Transient(reason),
-            DatabaseError::Refused { .. } | DatabaseError::Unexpected(_) => Self::Permanent("the database refused"),
+            DatabaseError::Refused { .. } | DatabaseError::Unexpected(_) => {
+                Self::Permanent("the database refused")
+            }
         }
     }
 }
@@ -72,10 +74,12 @@ pub trait Message: Sized {
 
 impl<T: DeserializeOwned> Message for Envelope<T> {
     fn read(body: &str) -> Result<Self, JobError> {
-        let envelope: Self =
-            serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope of this type"))?;
+        let envelope: Self = serde_json::from_str(body)
+            .map_err(|_| JobError::Permanent("the body is not an envelope of this type"))?;
         let known = envelope.v == ENVELOPE_VERSION;
-        known.then_some(envelope).ok_or(JobError::Permanent("unknown envelope version"))
+        known
+            .then_some(envelope)
+            .ok_or(JobError::Permanent("unknown envelope version"))
     }
 
     fn correlation_id(&self) -> Option<&str> {
@@ -141,7 +145,11 @@ async fn process(
         .concat()
         .await;
     let count = |fate: &Fate| fates.iter().filter(|(_, other)| other == fate).count() as u64;
-    let (failed, set_aside, panicked) = (count(&Fate::Failed), count(&Fate::SetAside), count(&Fate::Panicked));
+    let (failed, set_aside, panicked) = (
+        count(&Fate::Failed),
+        count(&Fate::SetAside),
+        count(&Fate::Panicked),
+    );
     let outcome = match (panicked, failed, set_aside) {
         (1.., _, _) => Outcome::Panicked,
         (_, 1.., _) => Outcome::Failed,
@@ -150,9 +158,16 @@ async fn process(
     };
     invocation.finish(
         outcome,
-        &[("records", received as u64), ("failed", failed), ("set_aside", set_aside), ("panicked", panicked)],
+        &[
+            ("records", received as u64),
+            ("failed", failed),
+            ("set_aside", set_aside),
+            ("panicked", panicked),
+        ],
     );
-    let failures = fates.into_iter().filter(|(_, fate)| matches!(fate, Fate::Failed | Fate::Panicked));
+    let failures = fates
+        .into_iter()
+        .filter(|(_, fate)| matches!(fate, Fate::Failed | Fate::Panicked));
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = failures.map(|(id, _)| failure(id)).collect();
     Ok(response)
@@ -182,8 +197,16 @@ fn lanes(records: Vec<(String, SqsMessage)>) -> Vec<Vec<(String, SqsMessage)>> {
     let mut lanes: Vec<Vec<(String, SqsMessage)>> = Vec::new();
     let mut lane_of_group: HashMap<String, usize> = HashMap::new();
     for (id, record) in records {
-        let is_fifo = record.event_source_arn.as_deref().and_then(|arn| arn.rsplit_once('.')).is_some_and(|(_, end)| end == "fifo");
-        let group = record.attributes.get("MessageGroupId").filter(|_| is_fifo).cloned();
+        let is_fifo = record
+            .event_source_arn
+            .as_deref()
+            .and_then(|arn| arn.rsplit_once('.'))
+            .is_some_and(|(_, end)| end == "fifo");
+        let group = record
+            .attributes
+            .get("MessageGroupId")
+            .filter(|_| is_fifo)
+            .cloned();
         let known = group.as_ref().and_then(|group| lane_of_group.get(group)).copied();
         if let Some(lane) = known.and_then(|n| lanes.get_mut(n)) {
             lane.push((id, record));
@@ -197,12 +220,20 @@ fn lanes(records: Vec<(String, SqsMessage)>) -> Vec<Vec<(String, SqsMessage)>> {
     lanes
 }
 
-async fn work_lane(lane: Vec<(String, SqsMessage)>, policy: &BatchPolicy, job: &impl Job) -> Vec<(String, Fate)> {
+async fn work_lane(
+    lane: Vec<(String, SqsMessage)>,
+    policy: &BatchPolicy,
+    job: &impl Job,
+) -> Vec<(String, Fate)> {
     let mut fates = Vec::with_capacity(lane.len());
     let mut blocked = false;
     for (id, record) in lane {
         let out_of_time = invocation::remaining() < policy.worst_case;
-        let fate = if blocked || out_of_time { Fate::Failed } else { work(&record, policy, job).await };
+        let fate = if blocked || out_of_time {
+            Fate::Failed
+        } else {
+            work(&record, policy, job).await
+        };
         blocked |= matches!(fate, Fate::Failed | Fate::Panicked);
         fates.push((id, fate));
     }
@@ -239,7 +270,10 @@ async fn settle(result: Result<(), JobError>, record: &SqsMessage, policy: &Batc
 }
 
 async fn set_aside(record: &SqsMessage, policy: &BatchPolicy) -> Fate {
-    let (body, id) = (record.body.as_deref().unwrap_or_default(), record.message_id.as_deref());
+    let (body, id) = (
+        record.body.as_deref().unwrap_or_default(),
+        record.message_id.as_deref(),
+    );
     match policy.quarantine.send_raw(body, id.unwrap_or_default()).await {
         Ok(()) => Fate::SetAside,
         Err(_) => Fate::Failed,
@@ -251,7 +285,10 @@ async fn set_aside(record: &SqsMessage, policy: &BatchPolicy) -> Fate {
 async fn put_off(record: &SqsMessage) {
     let queue = record.event_source_arn.as_deref().and_then(Queue::from_arn);
     if let (Some(queue), Some(receipt)) = (queue, record.receipt_handle.as_deref()) {
-        let received = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        let received = record
+            .attributes
+            .get("ApproximateReceiveCount")
+            .and_then(|count| count.parse().ok());
         let longest = longest_delay(received.unwrap_or(1)).as_secs();
         let delay = Duration::from_secs(rand::rng().random_range(longest / 2..=longest));
         let _ = queue.delay(receipt, delay).await;

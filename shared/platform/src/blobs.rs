@@ -38,8 +38,16 @@ fn lifetime(lasts: Duration) -> Result<PresigningConfig, BlobError> {
 /// The names of the headers that a presigned URL's signature covers.
 fn signed_headers(url: &str) -> Vec<String> {
     let url = url.parse::<url::Url>().ok();
-    let names = url.and_then(|url| url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").map(|(_, names)| names.into_owned()));
-    names.unwrap_or_default().split(';').map(ToOwned::to_owned).collect()
+    let names = url.and_then(|url| {
+        url.query_pairs()
+            .find(|(name, _)| name == "X-Amz-SignedHeaders")
+            .map(|(_, names)| names.into_owned())
+    });
+    names
+        .unwrap_or_default()
+        .split(';')
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 impl Bucket {
@@ -56,7 +64,10 @@ impl Bucket {
     /// A link to read one object.
     pub async fn link(&self, key: &str, lasts: Duration) -> Result<String, BlobError> {
         let request = aws::s3().await.get_object().bucket(&self.name).key(key);
-        let presigned = request.presigned(lifetime(lasts)?).await.map_err(|_| BlobError::Unavailable)?;
+        let presigned = request
+            .presigned(lifetime(lasts)?)
+            .await
+            .map_err(|_| BlobError::Unavailable)?;
         Ok(presigned.uri().to_owned())
     }
 
@@ -75,26 +86,53 @@ impl Bucket {
             .key(key)
             .content_type(content_type)
             .content_length(content_length);
-        let presigned = request.presigned(lifetime(lasts)?).await.map_err(|_| BlobError::Unavailable)?;
+        let presigned = request
+            .presigned(lifetime(lasts)?)
+            .await
+            .map_err(|_| BlobError::Unavailable)?;
         let url = presigned.uri().to_owned();
         let signed = signed_headers(&url);
         // In a function the SDK adds a tracing header of its own, which is no part of the upload.
-        let headers = presigned.headers().filter(|(name, _)| signed.iter().any(|signed| signed == name));
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let headers = presigned
+            .headers()
+            .filter(|(name, _)| signed.iter().any(|signed| signed == name));
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         Ok(Upload { url, headers })
     }
 
     /// The first `length` bytes of an object, and its whole length.
     pub async fn head_bytes(&self, key: &str, length: usize) -> Result<(Vec<u8>, i64), BlobError> {
         let range = format!("bytes=0-{}", length.saturating_sub(1));
-        let request = aws::s3().await.get_object().bucket(&self.name).key(key).range(range);
-        let object = invocation::phase("s3_ms", request.send()).await.map_err(|error| {
-            let missing = error.as_service_error().is_some_and(GetObjectError::is_no_such_key);
-            if missing { BlobError::NotFound } else { BlobError::Unavailable }
-        })?;
-        let total = object.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
+        let request = aws::s3()
+            .await
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .range(range);
+        let object = invocation::phase("s3_ms", request.send())
+            .await
+            .map_err(|error| {
+                let missing = error
+                    .as_service_error()
+                    .is_some_and(GetObjectError::is_no_such_key);
+                if missing {
+                    BlobError::NotFound
+                } else {
+                    BlobError::Unavailable
+                }
+            })?;
+        let total = object
+            .content_range()
+            .and_then(|range| range.rsplit('/').next()?.parse().ok());
         let total = total.or(object.content_length()).unwrap_or(0);
-        let bytes = object.body.collect().await.map_err(|_| BlobError::Unavailable)?.into_bytes();
+        let bytes = object
+            .body
+            .collect()
+            .await
+            .map_err(|_| BlobError::Unavailable)?
+            .into_bytes();
         Ok((bytes.iter().copied().take(length).collect(), total))
     }
 

@@ -19,7 +19,9 @@ impl Clock {
     /// sets it.
     pub fn shifted_by(file: PathBuf) -> Self {
         Self(Arc::new(move || {
-            let seconds = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+            let seconds = std::fs::read_to_string(&file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
             let shift = SignedDuration::from_secs(seconds.unwrap_or(0));
             Timestamp::now().saturating_add(shift).unwrap_or(Timestamp::MAX)
         }))
@@ -29,7 +31,9 @@ impl Clock {
     pub fn manual(start: Timestamp) -> (Self, ClockHand) {
         let hand = Arc::new(Mutex::new(start));
         let face = Arc::clone(&hand);
-        let clock = Self(Arc::new(move || *face.lock().unwrap_or_else(PoisonError::into_inner)));
+        let clock = Self(Arc::new(move || {
+            *face.lock().unwrap_or_else(PoisonError::into_inner)
+        }));
         (clock, ClockHand(hand))
     }
 

@@ -28,7 +28,10 @@ impl Env {
 
     /// Any other source of variables.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self { lookup: Box::new(lookup), problems: Vec::new() }
+        Self {
+            lookup: Box::new(lookup),
+            problems: Vec::new(),
+        }
     }
 
     fn raw(&self, name: &str) -> Option<String> {
@@ -67,7 +70,8 @@ impl Env {
     pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let secret = self.optional_secret(name);
         if secret.is_none() {
-            self.problems.push(format!("{name} or {name}_PARAMETER is missing"));
+            self.problems
+                .push(format!("{name} or {name}_PARAMETER is missing"));
         }
         secret
     }
@@ -77,12 +81,14 @@ impl Env {
         if let Some(value) = self.raw(name) {
             return Some(Secret::literal(name, value));
         }
-        self.raw(&format!("{name}_PARAMETER")).map(|parameter| Secret::parameter(name, parameter))
+        self.raw(&format!("{name}_PARAMETER"))
+            .map(|parameter| Secret::parameter(name, parameter))
     }
 
     /// The clock: the machine's, unless the local stack shifts it (see [`Clock::shifted_by`]).
     pub fn clock(&self) -> Clock {
-        self.raw("CLOCK_OFFSET_FILE").map_or_else(Clock::system, |file| Clock::shifted_by(file.into()))
+        self.raw("CLOCK_OFFSET_FILE")
+            .map_or_else(Clock::system, |file| Clock::shifted_by(file.into()))
     }
 
     /// Builds the configuration if nothing was wrong. `build` returns `None` only for values that were
@@ -114,7 +120,11 @@ mod tests {
         let secret = env.secret("API_KEY");
         let defaulted: Option<u32> = env.or("ABSENT", 7);
         assert_eq!(defaulted, Some(7));
-        let error = env.finish(|| Some((minutes?, empty?, secret?))).err().unwrap().to_string();
+        let error = env
+            .finish(|| Some((minutes?, empty?, secret?)))
+            .err()
+            .unwrap()
+            .to_string();
         for name in ["MINUTES", "EMPTY", "API_KEY"] {
             assert!(error.contains(name), "{name} is not reported in: {error}");
         }

@@ -64,13 +64,24 @@ struct Connection {
 impl Database {
     /// Reads `DATABASE_URL` and, if the server's certificate needs it (Supabase), `DATABASE_CA_PEM`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
-        let (url, ca_pem) = (env.secret("DATABASE_URL"), env.or("DATABASE_CA_PEM", String::new()));
-        Some(Self { url: url?, ca_pem: ca_pem.filter(|pem| !pem.is_empty()), connection: Mutex::new(None) })
+        let (url, ca_pem) = (
+            env.secret("DATABASE_URL"),
+            env.or("DATABASE_CA_PEM", String::new()),
+        );
+        Some(Self {
+            url: url?,
+            ca_pem: ca_pem.filter(|pem| !pem.is_empty()),
+            connection: Mutex::new(None),
+        })
     }
 
     /// A database at a known address; for tests and tools.
     pub fn at(url: &str) -> Self {
-        Self { url: Secret::literal("DATABASE_URL", url.into()), ca_pem: None, connection: Mutex::new(None) }
+        Self {
+            url: Secret::literal("DATABASE_URL", url.into()),
+            ca_pem: None,
+            connection: Mutex::new(None),
+        }
     }
 
     /// All rows of one statement; one round trip. A connection that turns out to be dead is replaced and
@@ -91,7 +102,11 @@ impl Database {
             return result;
         }
         self.forget(&client).await;
-        if client.is_closed() { run(&*self.client().await?, sql, params).await } else { result }
+        if client.is_closed() {
+            run(&*self.client().await?, sql, params).await
+        } else {
+            result
+        }
     }
 
     async fn client(&self) -> Result<Arc<Client>, DatabaseError> {
@@ -107,19 +122,29 @@ impl Database {
         }
         *connection = None;
         let client = Arc::new(Box::pin(self.connect()).await?);
-        *connection = Some(Connection { client: Arc::clone(&client), used_at: now });
+        *connection = Some(Connection {
+            client: Arc::clone(&client),
+            used_at: now,
+        });
         Ok(client)
     }
 
     async fn forget(&self, client: &Arc<Client>) {
         let mut connection = self.connection.lock().await;
-        if connection.as_ref().is_some_and(|open| Arc::ptr_eq(&open.client, client)) {
+        if connection
+            .as_ref()
+            .is_some_and(|open| Arc::ptr_eq(&open.client, client))
+        {
             *connection = None;
         }
     }
 
     async fn connect(&self) -> Result<Client, DatabaseError> {
-        let url = self.url.get().await.map_err(|_| DatabaseError::Unavailable("no address"))?;
+        let url = self
+            .url
+            .get()
+            .await
+            .map_err(|_| DatabaseError::Unavailable("no address"))?;
         connect(url.expose_secret(), self.ca_pem.as_deref()).await
     }
 }
@@ -127,7 +152,9 @@ impl Database {
 /// Opens a connection: encrypted unless the address says `sslmode=disable`, trusting Mozilla's roots and
 /// `ca_pem`.
 pub async fn connect(url: &str, ca_pem: Option<&str>) -> Result<Client, DatabaseError> {
-    let mut config: Config = url.parse().map_err(|_| DatabaseError::Unavailable("malformed address"))?;
+    let mut config: Config = url
+        .parse()
+        .map_err(|_| DatabaseError::Unavailable("malformed address"))?;
     config
         .application_name("firstbell")
         .connect_timeout(CONNECT_TIMEOUT)
@@ -169,7 +196,10 @@ async fn run(client: &Client, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row
 }
 
 async fn answers(client: &Client) -> bool {
-    matches!(timeout(CHECK_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
+    matches!(
+        timeout(CHECK_TIMEOUT, client.check_connection()).await,
+        Ok(Ok(()))
+    )
 }
 
 /// SQLSTATE classes that pass by themselves: connection trouble, resources, operator intervention (which
@@ -178,7 +208,11 @@ const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "57", "40", "55"];
 
 fn classify(error: &tokio_postgres::Error) -> DatabaseError {
     match error.as_db_error() {
-        Some(refusal) if TRANSIENT_CLASSES.iter().any(|class| refusal.code().code().starts_with(class)) => {
+        Some(refusal)
+            if TRANSIENT_CLASSES
+                .iter()
+                .any(|class| refusal.code().code().starts_with(class)) =>
+        {
             DatabaseError::Unavailable("the server cannot serve this now")
         }
         Some(refusal) => DatabaseError::Refused {
@@ -191,7 +225,9 @@ fn classify(error: &tokio_postgres::Error) -> DatabaseError {
 }
 
 fn is_broken_pipe(error: &tokio_postgres::Error) -> bool {
-    error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+    error
+        .source()
+        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 /// Reads a column, or says which statement is out of step with its table.

@@ -84,13 +84,24 @@ pub enum Held {
 }
 
 /// Claims `key` for content `payload` until the invocation's deadline and a little more.
-pub async fn acquire(database: &Database, key: &Key, payload: &[u8], clock: &Clock) -> Result<Claim, DatabaseError> {
+pub async fn acquire(
+    database: &Database,
+    key: &Key,
+    payload: &[u8],
+    clock: &Clock,
+) -> Result<Claim, DatabaseError> {
     let hash = Sha256::digest(payload).to_vec();
     let now = clock.now();
     let lease = SignedDuration::try_from(invocation::remaining()).unwrap_or(SignedDuration::MAX);
-    let until = now.saturating_add(lease.saturating_add(LEASE_MARGIN)).unwrap_or(Timestamp::MAX);
-    let params: [Param<'_>; 4] =
-        [(&key.0, Type::TEXT), (&hash, Type::BYTEA), (&now, Type::TIMESTAMPTZ), (&until, Type::TIMESTAMPTZ)];
+    let until = now
+        .saturating_add(lease.saturating_add(LEASE_MARGIN))
+        .unwrap_or(Timestamp::MAX);
+    let params: [Param<'_>; 4] = [
+        (&key.0, Type::TEXT),
+        (&hash, Type::BYTEA),
+        (&now, Type::TIMESTAMPTZ),
+        (&until, Type::TIMESTAMPTZ),
+    ];
     let Some(row) = database.query_opt(ACQUIRE, &params).await? else {
         // The key appeared between the statement's snapshot and its insert: somebody is running it now.
         return Ok(Claim::Busy);
@@ -107,7 +118,9 @@ pub async fn acquire(database: &Database, key: &Key, payload: &[u8], clock: &Clo
     }
     let response: Option<String> = column(&row, "response")?;
     let response = response.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
-    response.map(Claim::Replay).map_err(|_| DatabaseError::Unexpected("response"))
+    response
+        .map(Claim::Replay)
+        .map_err(|_| DatabaseError::Unexpected("response"))
 }
 
 /// Stores the answer of attempt `attempt`, to be replayed for `keep`.
@@ -120,15 +133,28 @@ pub async fn complete(
     clock: &Clock,
 ) -> Result<Held, DatabaseError> {
     let expires_at = clock.now().saturating_add(keep).unwrap_or(Timestamp::MAX);
-    let params: [Param<'_>; 4] =
-        [(&key.0, Type::TEXT), (&attempt, Type::INT8), (response, Type::JSONB), (&expires_at, Type::TIMESTAMPTZ)];
+    let params: [Param<'_>; 4] = [
+        (&key.0, Type::TEXT),
+        (&attempt, Type::INT8),
+        (response, Type::JSONB),
+        (&expires_at, Type::TIMESTAMPTZ),
+    ];
     held(database.query_opt(COMPLETE, &params).await?.is_some())
 }
 
 /// Gives the key back after a failure.
-pub async fn release(database: &Database, key: &Key, attempt: i64, clock: &Clock) -> Result<Held, DatabaseError> {
+pub async fn release(
+    database: &Database,
+    key: &Key,
+    attempt: i64,
+    clock: &Clock,
+) -> Result<Held, DatabaseError> {
     let now = clock.now();
-    let params: [Param<'_>; 3] = [(&key.0, Type::TEXT), (&attempt, Type::INT8), (&now, Type::TIMESTAMPTZ)];
+    let params: [Param<'_>; 3] = [
+        (&key.0, Type::TEXT),
+        (&attempt, Type::INT8),
+        (&now, Type::TIMESTAMPTZ),
+    ];
     held(database.query_opt(RELEASE, &params).await?.is_some())
 }
 

@@ -23,7 +23,9 @@ impl Ids {
     /// 1, 2, 3, …: for tests that compare what came out.
     pub fn sequence() -> Self {
         let next = AtomicU64::new(1);
-        Self(Arc::new(move || Uuid::from_u128(u128::from(next.fetch_add(1, Ordering::Relaxed)))))
+        Self(Arc::new(move || {
+            Uuid::from_u128(u128::from(next.fetch_add(1, Ordering::Relaxed)))
+        }))
     }
 
     /// A new id.

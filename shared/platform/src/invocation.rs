@@ -72,7 +72,11 @@ impl Invocation {
             function,
             cold: !WARM.swap(true, Ordering::Relaxed),
             started: Instant::now(),
-            budget: if left.is_zero() { UNKNOWN_BUDGET } else { left.saturating_sub(MARGIN) },
+            budget: if left.is_zero() {
+                UNKNOWN_BUDGET
+            } else {
+                left.saturating_sub(MARGIN)
+            },
             fields: Mutex::new(fields),
             phases: Arc::default(),
         })
@@ -88,10 +92,18 @@ impl Invocation {
     pub fn finish(&self, outcome: Outcome, counts: &[(&'static str, u64)]) {
         let duration_ms = millis(self.started.elapsed());
         let mut names = vec![json!({"Name": "duration_ms", "Unit": "Milliseconds"})];
-        names.extend(counts.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})));
+        names.extend(
+            counts
+                .iter()
+                .map(|(name, _)| json!({"Name": name, "Unit": "Count"})),
+        );
         let mut line = locked(&self.fields).clone();
         line.append(&mut locked(&self.phases).clone());
-        line.extend(counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))));
+        line.extend(
+            counts
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), json!(count))),
+        );
         line.insert("function".into(), self.function.into());
         line.insert("outcome".into(), outcome.name().into());
         line.insert("cold".into(), self.cold.into());
@@ -111,7 +123,9 @@ impl Invocation {
     }
 
     pub(crate) fn fields() -> Map<String, Value> {
-        CURRENT.try_with(|current| locked(&current.fields).clone()).unwrap_or_default()
+        CURRENT
+            .try_with(|current| locked(&current.fields).clone())
+            .unwrap_or_default()
     }
 }
 
@@ -128,7 +142,9 @@ pub fn note(name: &'static str, value: impl Display) {
 /// Runs `work` as a story of its own within the invocation: what it notes stays in its own lines, so that
 /// records that are processed side by side do not mix their ids.
 pub async fn nested<F: Future>(correlation_id: Option<String>, work: F) -> F::Output {
-    let Ok(parent) = CURRENT.try_with(Arc::clone) else { return work.await };
+    let Ok(parent) = CURRENT.try_with(Arc::clone) else {
+        return work.await;
+    };
     let mut fields = locked(&parent.fields).clone();
     if let Some(id) = correlation_id {
         fields.insert("correlation_id".into(), id.into());
@@ -146,7 +162,9 @@ pub async fn nested<F: Future>(correlation_id: Option<String>, work: F) -> F::Ou
 
 /// The correlation id that links the messages of one story; `None` outside an invocation.
 pub fn correlation_id() -> Option<String> {
-    let value = CURRENT.try_with(|current| locked(&current.fields).get("correlation_id").cloned()).ok()??;
+    let value = CURRENT
+        .try_with(|current| locked(&current.fields).get("correlation_id").cloned())
+        .ok()??;
     value.as_str().map(ToOwned::to_owned)
 }
 
@@ -164,7 +182,11 @@ pub async fn phase<F: Future>(name: &'static str, work: F) -> F::Output {
     let spent = millis(began.elapsed());
     let _ = CURRENT.try_with(|current| {
         let mut phases = locked(&current.phases);
-        let total = phases.get(name).and_then(Value::as_u64).unwrap_or(0).saturating_add(spent);
+        let total = phases
+            .get(name)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+            .saturating_add(spent);
         phases.insert(name.into(), total.into());
     });
     output

@@ -37,9 +37,12 @@ struct JsonLines;
 /// Our own crates speak from INFO on, libraries only from WARN on: their chatter may quote requests.
 fn is_wanted(metadata: &Metadata<'_>) -> bool {
     const LIBRARIES: [&str; 12] = [
-        "aws", "hyper", "reqwest", "rustls", "tokio", "tower", "lambda", "h2", "mio", "refinery", "Lambda", "log",
+        "aws", "hyper", "reqwest", "rustls", "tokio", "tower", "lambda", "h2", "mio", "refinery", "Lambda",
+        "log",
     ];
-    let is_library = LIBRARIES.iter().any(|library| metadata.target().starts_with(library));
+    let is_library = LIBRARIES
+        .iter()
+        .any(|library| metadata.target().starts_with(library));
     *metadata.level() <= if is_library { Level::WARN } else { Level::INFO }
 }
 
@@ -51,8 +54,15 @@ impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields(Invocation::fields());
         event.record(&mut fields);
-        let message = fields.0.remove("message").and_then(|value| value.as_str().map(ToOwned::to_owned));
-        write(event.metadata().level().as_str(), &message.unwrap_or_default(), fields.0);
+        let message = fields
+            .0
+            .remove("message")
+            .and_then(|value| value.as_str().map(ToOwned::to_owned));
+        write(
+            event.metadata().level().as_str(),
+            &message.unwrap_or_default(),
+            fields.0,
+        );
     }
 }
 

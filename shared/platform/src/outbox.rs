@@ -33,7 +33,8 @@ pub const CLAIM: &str = "
     RETURNING id, queue, envelope::text AS envelope";
 
 /// Confirms what was sent. $1 ids, $2 now.
-pub const CONFIRM: &str = "UPDATE outbox SET sent_at = $2, locked_until = NULL WHERE id = ANY($1) RETURNING id";
+pub const CONFIRM: &str =
+    "UPDATE outbox SET sent_at = $2, locked_until = NULL WHERE id = ANY($1) RETURNING id";
 
 /// The queues that outbox rows name, by the name they use.
 pub type Routes = HashMap<String, Queue>;
@@ -71,12 +72,19 @@ pub async fn sweep(database: &Database, routes: &Routes, clock: &Clock) -> Resul
 
 async fn claim(database: &Database, now: Timestamp) -> Result<Vec<Due>, DatabaseError> {
     let until = now.saturating_add(CLAIM_LEASE).unwrap_or(Timestamp::MAX);
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&now, Type::TIMESTAMPTZ), (&until, Type::TIMESTAMPTZ), (&CLAIM_SIZE, Type::INT8)];
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
+        (&now, Type::TIMESTAMPTZ),
+        (&until, Type::TIMESTAMPTZ),
+        (&CLAIM_SIZE, Type::INT8),
+    ];
     let rows = database.query(CLAIM, &params).await?;
     rows.iter()
         .map(|row| {
-            Ok(Due { id: column(row, "id")?, queue: column(row, "queue")?, envelope: column(row, "envelope")? })
+            Ok(Due {
+                id: column(row, "id")?,
+                queue: column(row, "queue")?,
+                envelope: column(row, "envelope")?,
+            })
         })
         .collect()
 }
@@ -89,12 +97,22 @@ async fn send(routes: &Routes, due: &[Due]) -> Vec<Uuid> {
     let mut sent = Vec::with_capacity(due.len());
     for (name, messages) in by_queue {
         let Some(queue) = routes.get(name) else {
-            tracing::error!(queue = name, waiting = messages.len(), "outbox rows name an unknown queue");
+            tracing::error!(
+                queue = name,
+                waiting = messages.len(),
+                "outbox rows name an unknown queue"
+            );
             continue;
         };
         let bodies: Vec<String> = messages.iter().map(|message| message.envelope.clone()).collect();
         let taken = queue.send_all(&bodies).await;
-        sent.extend(messages.iter().zip(taken).filter(|(_, taken)| *taken).map(|(message, _)| message.id));
+        sent.extend(
+            messages
+                .iter()
+                .zip(taken)
+                .filter(|(_, taken)| *taken)
+                .map(|(message, _)| message.id),
+        );
     }
     sent
 }
@@ -103,7 +121,10 @@ async fn confirm(database: &Database, sent: &[Uuid], now: Timestamp) -> Result<(
     if sent.is_empty() {
         return Ok(());
     }
-    database.query(CONFIRM, &[(&sent, Type::UUID_ARRAY), (&now, Type::TIMESTAMPTZ)]).await.map(drop)
+    database
+        .query(CONFIRM, &[(&sent, Type::UUID_ARRAY), (&now, Type::TIMESTAMPTZ)])
+        .await
+        .map(drop)
 }
 
 /// An outbox row to be inserted by a store's statement.

@@ -26,7 +26,13 @@ pub struct Problem {
 impl Problem {
     /// A problem with a status, a stable kind and an explanation.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), retry_after_seconds: None, extensions: Map::new() }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            retry_after_seconds: None,
+            extensions: Map::new(),
+        }
     }
 
     /// 400: the request cannot be read.
@@ -50,7 +56,11 @@ impl Problem {
 
     /// 500: a defect of ours. Says no more than that.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong on our side.",
+        )
     }
 
     /// Adds an extension member.
@@ -69,8 +79,14 @@ impl Problem {
     /// The body, `application/problem+json`.
     pub fn body(&self, request_id: &str) -> Value {
         let mut body = self.extensions.clone();
-        body.insert("type".into(), format!("urn:firstbell:problem:{}", self.kind).into());
-        body.insert("title".into(), self.status.canonical_reason().unwrap_or_default().into());
+        body.insert(
+            "type".into(),
+            format!("urn:firstbell:problem:{}", self.kind).into(),
+        );
+        body.insert(
+            "title".into(),
+            self.status.canonical_reason().unwrap_or_default().into(),
+        );
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), self.detail.clone().into());
         body.insert("request_id".into(), request_id.into());
@@ -83,7 +99,11 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Rejected(reason) => {
                 tracing::info!(reason, "token refused");
-                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid bearer token is required.")
+                Self::new(
+                    StatusCode::UNAUTHORIZED,
+                    "unauthenticated",
+                    "A valid bearer token is required.",
+                )
             }
             AuthError::Unavailable(reason) => {
                 tracing::error!(reason, "tokens cannot be verified");
@@ -97,7 +117,9 @@ impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
         tracing::error!(%error, "database");
         match error {
-            DatabaseError::Unavailable(_) => Self::unavailable("database-unavailable", "Please try again.", 2),
+            DatabaseError::Unavailable(_) => {
+                Self::unavailable("database-unavailable", "Please try again.", 2)
+            }
             DatabaseError::Refused { .. } | DatabaseError::Unexpected(_) => Self::internal(),
         }
     }

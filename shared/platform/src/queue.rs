@@ -67,7 +67,9 @@ pub struct Queue {
 }
 
 fn correlation(id: &str) -> Result<MessageAttributeValue, QueueError> {
-    let attribute = MessageAttributeValue::builder().data_type("String").string_value(id);
+    let attribute = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(id);
     attribute.build().map_err(|_| QueueError)
 }
 
@@ -81,7 +83,9 @@ impl Queue {
     pub fn from_arn(arn: &str) -> Option<Self> {
         let mut parts = arn.split(':').skip(3);
         let (region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Self::at(format!("https://sqs.{region}.amazonaws.com/{account}/{name}")))
+        Some(Self::at(format!(
+            "https://sqs.{region}.amazonaws.com/{account}/{name}"
+        )))
     }
 
     /// Sends one message.
@@ -116,11 +120,20 @@ impl Queue {
             .iter()
             .enumerate()
             .map(|(n, body)| {
-                SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build()
+                SendMessageBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .message_body(body)
+                    .build()
             })
             .collect();
-        let Ok(entries) = entries else { return vec![false; bodies.len()] };
-        let request = aws::sqs().await.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let Ok(entries) = entries else {
+            return vec![false; bodies.len()];
+        };
+        let request = aws::sqs()
+            .await
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries));
         match invocation::phase("queue_ms", request.send()).await {
             Ok(answer) => {
                 let took = |n: usize| answer.successful().iter().any(|sent| sent.id() == n.to_string());
@@ -142,7 +155,11 @@ impl Queue {
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
             .visibility_timeout(seconds);
-        request.send().await.map(drop).map_err(|error| log_failure(&error, "delay"))
+        request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| log_failure(&error, "delay"))
     }
 }
 
@@ -150,7 +167,10 @@ fn log_failure<E>(error: &aws_sdk_sqs::error::SdkError<E>, action: &'static str)
 where
     E: aws_sdk_sqs::error::ProvideErrorMetadata,
 {
-    let code = error.as_service_error().and_then(|error| error.code()).unwrap_or("no answer");
+    let code = error
+        .as_service_error()
+        .and_then(|error| error.code())
+        .unwrap_or("no answer");
     tracing::error!(action, code, "SQS");
     QueueError
 }
@@ -163,20 +183,34 @@ mod tests {
     #[test]
     fn the_envelope_has_the_shape_that_other_versions_rely_on() {
         let (clock, _) = Clock::manual("2026-03-01T12:00:00Z".parse().unwrap());
-        let envelope = Envelope::new("lesson_ended", "lesson/7", json!({"n": 7}), &clock, &Ids::sequence());
+        let envelope = Envelope::new(
+            "lesson_ended",
+            "lesson/7",
+            json!({"n": 7}),
+            &clock,
+            &Ids::sequence(),
+        );
         let id = "00000000-0000-0000-0000-000000000001";
         let expected = json!({
             "v": 1, "type": "lesson_ended", "id": id, "occurred_at": "2026-03-01T12:00:00Z",
             "correlation_id": id, "causation_id": null, "dedupe_key": "lesson/7", "payload": {"n": 7},
         });
         assert_eq!(serde_json::to_value(&envelope).unwrap(), expected);
-        assert_eq!(serde_json::from_value::<Envelope<serde_json::Value>>(expected).unwrap(), envelope);
+        assert_eq!(
+            serde_json::from_value::<Envelope<serde_json::Value>>(expected).unwrap(),
+            envelope
+        );
     }
 
     #[test]
     fn a_queue_is_found_by_the_arn_of_its_events() {
         let queue = Queue::from_arn("arn:aws:sqs:eu-west-1:123456789012:provider-events");
-        assert_eq!(queue, Some(Queue::at("https://sqs.eu-west-1.amazonaws.com/123456789012/provider-events")));
+        assert_eq!(
+            queue,
+            Some(Queue::at(
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/provider-events"
+            ))
+        );
         assert_eq!(Queue::from_arn("provider-events"), None);
     }
 }

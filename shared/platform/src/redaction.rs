@@ -23,7 +23,9 @@ pub(crate) fn remember(secret: &SecretString) {
 /// Masks what must not be logged.
 pub fn redact(text: &str) -> String {
     let known = KNOWN_SECRETS.read().unwrap_or_else(PoisonError::into_inner);
-    let text = known.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), MASK));
+    let text = known.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret.expose_secret(), MASK)
+    });
     mask_words(&text)
 }
 
@@ -37,7 +39,9 @@ fn mask_words(text: &str) -> String {
     while !rest.is_empty() {
         let gap = rest.find(is_word).unwrap_or(rest.len());
         let (before, from_word) = rest.split_at(gap);
-        let length = from_word.find(|character| !is_word(character)).unwrap_or(from_word.len());
+        let length = from_word
+            .find(|character| !is_word(character))
+            .unwrap_or(from_word.len());
         let (word, after) = from_word.split_at(length);
         masked.push_str(before);
         masked.push_str(if is_sensitive(word) { MASK } else { word });
@@ -50,7 +54,9 @@ fn mask_words(text: &str) -> String {
 /// credentials before a host.
 fn is_sensitive(word: &str) -> bool {
     let is_token = word.contains("eyJ") && word.matches('.').count() >= 2;
-    let is_address = word.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains(['.', ':', '/']));
+    let is_address = word
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && host.contains(['.', ':', '/']));
     is_token || is_address
 }
 
@@ -65,7 +71,10 @@ mod tests {
         for leak in ["ann.lee", "example.org", "eyJzdWIiOi", "pw@", "app:"] {
             assert!(!redacted.contains(leak), "{leak} leaked in: {redacted}");
         }
-        assert!(redacted.starts_with("mail [redacted], token [redacted] to "), "{redacted}");
+        assert!(
+            redacted.starts_with("mail [redacted], token [redacted] to "),
+            "{redacted}"
+        );
     }
 
     #[test]

@@ -45,11 +45,19 @@ impl Secret {
     pub(crate) fn literal(name: &'static str, value: String) -> Self {
         let value = SecretString::from(value);
         redaction::remember(&value);
-        Self { name, source: Source::Literal(value), cache: Mutex::new(None) }
+        Self {
+            name,
+            source: Source::Literal(value),
+            cache: Mutex::new(None),
+        }
     }
 
     pub(crate) fn parameter(name: &'static str, parameter: String) -> Self {
-        Self { name, source: Source::Parameter(parameter), cache: Mutex::new(None) }
+        Self {
+            name,
+            source: Source::Parameter(parameter),
+            cache: Mutex::new(None),
+        }
     }
 
     /// The value.
@@ -64,26 +72,42 @@ impl Secret {
     /// comma. Sign with the first, accept any.
     pub async fn all(&self) -> Result<Vec<SecretString>, SecretError> {
         let value = self.get().await?;
-        let parts = value.expose_secret().split(',').map(str::trim).filter(|part| !part.is_empty());
-        Ok(parts.map(SecretString::from).inspect(redaction::remember).collect())
+        let parts = value
+            .expose_secret()
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        Ok(parts
+            .map(SecretString::from)
+            .inspect(redaction::remember)
+            .collect())
     }
 
     /// The value to sign with.
     pub async fn first(&self) -> Result<SecretString, SecretError> {
         let values = self.all().await?;
-        values.into_iter().next().ok_or(SecretError { name: self.name, reason: "it is empty" })
+        values.into_iter().next().ok_or(SecretError {
+            name: self.name,
+            reason: "it is empty",
+        })
     }
 
     async fn cached(&self, parameter: &str) -> Result<SecretString, SecretError> {
         let mut cache = self.cache.lock().await;
         let now = Timestamp::now();
-        if let Some(cached) = cache.as_ref().filter(|cached| now.duration_since(cached.fetched_at) < TIME_TO_LIVE) {
+        if let Some(cached) = cache
+            .as_ref()
+            .filter(|cached| now.duration_since(cached.fetched_at) < TIME_TO_LIVE)
+        {
             return Ok(cached.value.clone());
         }
         match (self.fetch(parameter).await, cache.as_ref()) {
             (Ok(value), _) => {
                 redaction::remember(&value);
-                *cache = Some(Cached { value: value.clone(), fetched_at: now });
+                *cache = Some(Cached {
+                    value: value.clone(),
+                    fetched_at: now,
+                });
                 Ok(value)
             }
             (Err(error), Some(last_known_good)) => {
@@ -95,10 +119,22 @@ impl Secret {
     }
 
     async fn fetch(&self, parameter: &str) -> Result<SecretString, SecretError> {
-        let unavailable = |reason| SecretError { name: self.name, reason };
-        let request = aws::ssm().await.get_parameter().name(parameter).with_decryption(true);
-        let response = request.send().await.map_err(|_| unavailable("SSM did not give the parameter"))?;
+        let unavailable = |reason| SecretError {
+            name: self.name,
+            reason,
+        };
+        let request = aws::ssm()
+            .await
+            .get_parameter()
+            .name(parameter)
+            .with_decryption(true);
+        let response = request
+            .send()
+            .await
+            .map_err(|_| unavailable("SSM did not give the parameter"))?;
         let value = response.parameter.and_then(|parameter| parameter.value);
-        value.map(SecretString::from).ok_or_else(|| unavailable("the parameter has no value"))
+        value
+            .map(SecretString::from)
+            .ok_or_else(|| unavailable("the parameter has no value"))
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 /// A client configuration that trusts Mozilla's roots and the certificates in `extra_ca_pem`.
 pub(crate) fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, rustls::Error> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     for certificate in CertificateDer::pem_slice_iter(extra_ca_pem.unwrap_or_default().as_bytes()) {
         let certificate = certificate.map_err(|error| rustls::Error::General(error.to_string()))?;
         roots.add(certificate)?;

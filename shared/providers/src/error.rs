@@ -30,18 +30,25 @@ pub enum VendorError {
 }
 
 impl VendorError {
-    const SILENT: Self = Self::Transient { status: None, retry_after_seconds: None };
+    const SILENT: Self = Self::Transient {
+        status: None,
+        retry_after_seconds: None,
+    };
 
     fn from_status(status: StatusCode, retry_after_seconds: Option<u32>) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                Self::Transient { status: Some(status.as_u16()), retry_after_seconds }
-            }
-            status if status.is_server_error() => {
-                Self::Transient { status: Some(status.as_u16()), retry_after_seconds }
-            }
-            status => Self::Permanent { status: status.as_u16() },
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Self::Transient {
+                status: Some(status.as_u16()),
+                retry_after_seconds,
+            },
+            status if status.is_server_error() => Self::Transient {
+                status: Some(status.as_u16()),
+                retry_after_seconds,
+            },
+            status => Self::Permanent {
+                status: status.as_u16(),
+            },
         }
     }
 }
@@ -58,11 +65,15 @@ pub(crate) async fn read<T: DeserializeOwned>(sent: reqwest::Result<Response>) -
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| VendorError::SILENT)? {
         if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-            return Err(VendorError::Permanent { status: status.as_u16() });
+            return Err(VendorError::Permanent {
+                status: status.as_u16(),
+            });
         }
         body.extend_from_slice(&chunk);
     }
     // Garbage with a success status is a proxy's error page as often as not.
-    serde_json::from_slice(&body)
-        .map_err(|_| VendorError::Transient { status: Some(status.as_u16()), retry_after_seconds: None })
+    serde_json::from_slice(&body).map_err(|_| VendorError::Transient {
+        status: Some(status.as_u16()),
+        retry_after_seconds: None,
+    })
 }

@@ -15,14 +15,19 @@ fn mac(key: &SecretString, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
 /// The HMAC-SHA256 of the concatenated `parts` under `key`, in lower-case hexadecimal.
 pub fn sign(key: &SecretString, parts: &[&[u8]]) -> String {
     // HMAC takes a key of any length, so there always is a value.
-    mac(key, parts).map(|mac| hex::encode(mac.finalize().into_bytes())).unwrap_or_default()
+    mac(key, parts)
+        .map(|mac| hex::encode(mac.finalize().into_bytes()))
+        .unwrap_or_default()
 }
 
 /// Whether `signature` (hexadecimal) is the HMAC-SHA256 of the concatenated `parts` under one of `keys`.
 /// Compares in constant time.
 pub fn is_signed(keys: &[SecretString], parts: &[&[u8]], signature: &str) -> bool {
-    let Ok(signature) = hex::decode(signature) else { return false };
-    keys.iter().any(|key| mac(key, parts).is_some_and(|mac| mac.verify_slice(&signature).is_ok()))
+    let Ok(signature) = hex::decode(signature) else {
+        return false;
+    };
+    keys.iter()
+        .any(|key| mac(key, parts).is_some_and(|mac| mac.verify_slice(&signature).is_ok()))
 }
 
 #[cfg(test)]
@@ -44,7 +49,10 @@ mod tests {
         let message: &[u8] = b"what do ya want for nothing?";
         assert!(is_signed(&keys, &[message], VECTOR));
         assert!(!is_signed(&keys[..1], &[message], VECTOR), "a retired key");
-        assert!(!is_signed(&keys, &[b"what do ya want for nothing!"], VECTOR), "another message");
+        assert!(
+            !is_signed(&keys, &[b"what do ya want for nothing!"], VECTOR),
+            "another message"
+        );
         for malformed in ["", "5bdc", "zz", &VECTOR[..62]] {
             assert!(!is_signed(&keys, &[message], malformed), "accepted {malformed:?}");
         }

@@ -63,12 +63,25 @@ pub async fn seen_by(
     other_student: Option<ProfileId>,
 ) -> Result<Option<Seen>, DatabaseError> {
     let other = other_student.map(|student| student.0);
-    let params: [Param<'_>; 3] = [(&booking.0, Type::UUID), (&person.0, Type::UUID), (&other, Type::UUID)];
-    let Some(row) = database.query_opt(SEEN_BY, &params).await? else { return Ok(None) };
+    let params: [Param<'_>; 3] = [
+        (&booking.0, Type::UUID),
+        (&person.0, Type::UUID),
+        (&other, Type::UUID),
+    ];
+    let Some(row) = database.query_opt(SEEN_BY, &params).await? else {
+        return Ok(None);
+    };
     let booking = read(&row)?;
-    let Some(role) = booking.role_of(person, column(&row, "is_guardian")?) else { return Ok(None) };
+    let Some(role) = booking.role_of(person, column(&row, "is_guardian")?) else {
+        return Ok(None);
+    };
     let (guards_other, artifacts) = (column(&row, "guards_other")?, column(&row, "session_artifacts")?);
-    Ok(Some(Seen { booking, role, guards_other, artifacts }))
+    Ok(Some(Seen {
+        booking,
+        role,
+        guards_other,
+        artifacts,
+    }))
 }
 
 /// Sets the student of a booking that still is as `before`; `false` if it no longer is.
@@ -78,7 +91,10 @@ pub async fn assign_student(
     student: Option<ProfileId>,
 ) -> Result<bool, DatabaseError> {
     let client = before.parties.client.0;
-    let (new, old) = (student.map(|student| student.0), before.parties.student.map(|student| student.0));
+    let (new, old) = (
+        student.map(|student| student.0),
+        before.parties.student.map(|student| student.0),
+    );
     let params: [Param<'_>; 5] = [
         (&before.id.0, Type::UUID),
         (&client, Type::UUID),
@@ -91,7 +107,10 @@ pub async fn assign_student(
 
 /// Reads the columns that every statement on bookings selects.
 pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
-    let (start, minutes) = (column(row, "session_start_time")?, column::<Option<i32>>(row, "session_duration")?);
+    let (start, minutes) = (
+        column(row, "session_start_time")?,
+        column::<Option<i32>>(row, "session_duration")?,
+    );
     let profile = |name| column::<Uuid>(row, name).map(ProfileId);
     Ok(Booking {
         id: BookingId(column(row, "id")?),

@@ -78,13 +78,12 @@ pub const POSTPONE: &str = "
     SELECT $9, $10, $6, $11 FROM event WHERE $11::timestamptz IS NOT NULL
     RETURNING id";
 
-/// Sends a kept event through the queue again, whatever became of it; an applied one is a no-op there.
+/// Sends one recorded event through the queue again, whatever became of it, or all that are parked.
 /// $1 provider, $2 event id or NULL for all that are parked, $3 queue, $4 now.
 pub const REPLAY: &str = "
     WITH again AS (
         UPDATE provider_events SET status = 'waiting', attempts = 0, settled_at = $4
-        WHERE provider = $1 AND status <> 'applied'
-          AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
+        WHERE provider = $1 AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
         RETURNING envelope)
     INSERT INTO outbox (id, queue, envelope, due_at)
     SELECT gen_random_uuid(), $3, envelope, $4 FROM again RETURNING id";
@@ -123,9 +122,15 @@ pub struct Known {
 
 /// Loads what is known.
 pub async fn load(database: &Database, event: &Event<'_>) -> Result<Known, DatabaseError> {
-    let params: [Param<'_>; 3] =
-        [(&event.provider, Type::TEXT), (&event.id, Type::TEXT), (&event.booking.0, Type::UUID)];
-    let row = database.query_opt(LOAD, &params).await?.ok_or(DatabaseError::Unexpected("no row"))?;
+    let params: [Param<'_>; 3] = [
+        (&event.provider, Type::TEXT),
+        (&event.id, Type::TEXT),
+        (&event.booking.0, Type::UUID),
+    ];
+    let row = database
+        .query_opt(LOAD, &params)
+        .await?
+        .ok_or(DatabaseError::Unexpected("no row"))?;
     let status: Option<&str> = column(&row, "status")?;
     Ok(Known {
         attempts: column(&row, "attempts")?,
@@ -164,12 +169,20 @@ pub async fn apply(
         (&evidence.duration_seconds as _, Type::INT4),
         (&evidence.recording_url as _, Type::TEXT),
     ]);
-    let row = database.query_opt(APPLY, &params).await?.ok_or(DatabaseError::Unexpected("no row"))?;
+    let row = database
+        .query_opt(APPLY, &params)
+        .await?
+        .ok_or(DatabaseError::Unexpected("no row"))?;
     Ok(column::<i64>(&row, "applied")? > 0)
 }
 
 /// Records that the event is not authentic, and why.
-pub async fn refuse(database: &Database, event: &Event<'_>, reason: &str, now: Timestamp) -> Result<(), DatabaseError> {
+pub async fn refuse(
+    database: &Database,
+    event: &Event<'_>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
     let mut params = Vec::from(common(event, &now));
     params.push((&reason, Type::TEXT));
     database.query(REFUSE, &params).await.map(drop)
@@ -183,7 +196,11 @@ pub async fn postpone(
     again: Option<&Message>,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let (id, queue, due_at) = (again.map(|m| m.id), again.map(|m| m.queue), again.map(|m| m.due_at));
+    let (id, queue, due_at) = (
+        again.map(|m| m.id),
+        again.map(|m| m.queue),
+        again.map(|m| m.due_at),
+    );
     let mut params = Vec::from(common(event, &now));
     params.extend([
         (&reason as _, Type::TEXT),

@@ -100,7 +100,9 @@ pub async fn enter(
         (&claim, Type::UUID),
         (&until, Type::TIMESTAMPTZ),
     ];
-    let Some(row) = database.query_opt(ENTER, &params).await? else { return Ok(None) };
+    let Some(row) = database.query_opt(ENTER, &params).await? else {
+        return Ok(None);
+    };
     let booking = bookings::read(&row)?;
     Ok(Some(Entrance {
         role: booking.role_of(person, column(&row, "is_guardian")?),
@@ -144,5 +146,8 @@ pub async fn opened(
 
 /// Ends a claim whose opening failed.
 pub async fn give_up(database: &Database, booking: BookingId, claim: Uuid) -> Result<(), DatabaseError> {
-    database.query(GIVE_UP, &[(&booking.0, Type::UUID), (&claim, Type::UUID)]).await.map(drop)
+    database
+        .query(GIVE_UP, &[(&booking.0, Type::UUID), (&claim, Type::UUID)])
+        .await
+        .map(drop)
 }

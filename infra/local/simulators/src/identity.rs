@@ -53,14 +53,24 @@ fn new_key(algorithm: Algorithm) -> Key {
     let mut published = Jwk::from_encoding_key(&signing, algorithm).expect("a public key");
     let kid = Uuid::new_v4().to_string();
     published.common.key_id = Some(kid.clone());
-    Key { kid, algorithm, signing, published }
+    Key {
+        kid,
+        algorithm,
+        signing,
+        published,
+    }
 }
 
 impl Identity {
     /// An issuer with fresh keys, one ES256 and one RS256.
     pub fn new(issuer: &str, clock: Clock) -> Self {
         let keys = vec![new_key(Algorithm::ES256), new_key(Algorithm::RS256)];
-        Self(Arc::new(Issuer { name: issuer.into(), clock, keys, key_requests: AtomicU32::new(0) }))
+        Self(Arc::new(Issuer {
+            name: issuer.into(),
+            clock,
+            keys,
+            key_requests: AtomicU32::new(0),
+        }))
     }
 
     /// The `iss` of its tokens.
@@ -88,16 +98,31 @@ impl Identity {
     ///
     /// # Panics
     /// If `algorithm` is neither ES256 nor RS256.
-    #[allow(clippy::expect_used, reason = "there is a key for both algorithms, and claims are JSON")]
+    #[allow(
+        clippy::expect_used,
+        reason = "there is a key for both algorithms, and claims are JSON"
+    )]
     pub fn sign(&self, algorithm: Algorithm, claims: &Value) -> String {
-        let key = self.0.keys.iter().find(|key| key.algorithm == algorithm).expect("ES256 or RS256");
-        let header = Header { kid: Some(key.kid.clone()), ..Header::new(algorithm) };
+        let key = self
+            .0
+            .keys
+            .iter()
+            .find(|key| key.algorithm == algorithm)
+            .expect("ES256 or RS256");
+        let header = Header {
+            kid: Some(key.kid.clone()),
+            ..Header::new(algorithm)
+        };
         encode(&header, claims, &key.signing).expect("a token")
     }
 
     /// The key id of the key of `algorithm`.
     pub fn kid(&self, algorithm: Algorithm) -> Option<String> {
-        self.0.keys.iter().find(|key| key.algorithm == algorithm).map(|key| key.kid.clone())
+        self.0
+            .keys
+            .iter()
+            .find(|key| key.algorithm == algorithm)
+            .map(|key| key.kid.clone())
     }
 
     /// `GET /.well-known/jwks.json`, `POST /token {"sub"}`.
@@ -111,7 +136,9 @@ impl Identity {
 
 async fn publish(State(identity): State<Identity>) -> Json<JwkSet> {
     identity.0.key_requests.fetch_add(1, Ordering::Relaxed);
-    Json(JwkSet { keys: identity.0.keys.iter().map(|key| key.published.clone()).collect() })
+    Json(JwkSet {
+        keys: identity.0.keys.iter().map(|key| key.published.clone()).collect(),
+    })
 }
 
 #[derive(Deserialize)]

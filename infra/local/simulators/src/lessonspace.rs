@@ -88,7 +88,12 @@ impl Lessonspace {
     /// A vendor reached at `base` (which ends in a slash), with one customer.
     pub fn new(base: &str, api_key: &str) -> Self {
         let books = Mutex::default();
-        Self(Arc::new(Vendor { base: base.into(), api_key: api_key.into(), books, http: reqwest::Client::new() }))
+        Self(Arc::new(Vendor {
+            base: base.into(),
+            api_key: api_key.into(),
+            books,
+            http: reqwest::Client::new(),
+        }))
     }
 
     /// The vendor's API, the pages behind its links, and `/_control/` for whoever directs the play.
@@ -97,7 +102,10 @@ impl Lessonspace {
             .route("/v2/hello/", get(hello))
             .route("/v2/spaces/launch/", post(launch))
             .route("/v2/organisations/{organisation}/sessions/", get(sessions))
-            .route("/v2/organisations/{organisation}/sessions/{session}/playback/", get(playback))
+            .route(
+                "/v2/organisations/{organisation}/sessions/{session}/playback/",
+                get(playback),
+            )
             .route("/space/{room}", get(enter))
             .route("/recording/{session}", get(watch))
             .route("/_control/faults", post(control_faults))
@@ -128,10 +136,19 @@ impl Lessonspace {
     /// A session is held in a room; returns the webhooks that tell of its start and its end.
     pub fn hold_session(&self, room: &str, start: Timestamp, end: Timestamp) -> Vec<Webhook> {
         let mut books = self.books();
-        let Some(room) = books.rooms.values_mut().find(|other| other.id == room) else { return Vec::new() };
-        let session = Session { uuid: Uuid::new_v4().to_string(), start_time: start, end_time: Some(end) };
+        let Some(room) = books.rooms.values_mut().find(|other| other.id == room) else {
+            return Vec::new();
+        };
+        let session = Session {
+            uuid: Uuid::new_v4().to_string(),
+            start_time: start,
+            end_time: Some(end),
+        };
         room.sessions.push(session.clone());
-        [("start", start), ("end", end)].into_iter().filter_map(|(what, at)| room.webhook(what, at, &session)).collect()
+        [("start", start), ("end", end)]
+            .into_iter()
+            .filter_map(|(what, at)| room.webhook(what, at, &session))
+            .collect()
     }
 
     /// Sends a webhook as the vendor does: again after a refusal, a few times. Returns the last status.
@@ -167,7 +184,12 @@ impl Lessonspace {
     fn authorise(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let wanted = format!("Organisation {}", self.0.api_key);
         let given = headers.get("authorization").and_then(|value| value.to_str().ok());
-        let refusal = || detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided or are wrong.");
+        let refusal = || {
+            detail(
+                StatusCode::UNAUTHORIZED,
+                "Authentication credentials were not provided or are wrong.",
+            )
+        };
         (given == Some(&wanted)).then_some(()).ok_or_else(refusal)
     }
 }
@@ -175,14 +197,25 @@ impl Lessonspace {
 impl Room {
     fn new(webhooks: Value) -> Self {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        Self { id: Uuid::new_v4().to_string(), secret, webhooks, sessions: Vec::new() }
+        Self {
+            id: Uuid::new_v4().to_string(),
+            secret,
+            webhooks,
+            sessions: Vec::new(),
+        }
     }
 
     #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn webhook(&self, what: &str, at: Timestamp, session: &Session) -> Option<Webhook> {
-        let url = self.webhooks.pointer(&format!("/session/{what}"))?.as_str()?.parse().ok()?;
+        let url = self
+            .webhooks
+            .pointer(&format!("/session/{what}"))?
+            .as_str()?
+            .parse()
+            .ok()?;
         let event = format!("session.{what}");
-        let body = json!({"event": event, "room": {"id": self.id}, "session": {"id": session.uuid}}).to_string();
+        let body =
+            json!({"event": event, "room": {"id": self.id}, "session": {"id": session.uuid}}).to_string();
         let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key");
         mac.update(body.as_bytes());
         let headers = vec![
@@ -204,17 +237,28 @@ async fn hello(State(vendor): State<Lessonspace>, headers: HeaderMap) -> Result<
 /// What the vendor would find wrong with a launch.
 fn check_launch(body: &Value) -> Result<String, Answer> {
     let wrong = |field: &str, text: &str| (StatusCode::BAD_REQUEST, Json(json!({ field: [text] })));
-    let id = body.get("id").and_then(Value::as_str).ok_or_else(|| wrong("id", "This field is required."))?;
+    let id = body
+        .get("id")
+        .and_then(Value::as_str)
+        .ok_or_else(|| wrong("id", "This field is required."))?;
     if id.is_empty() || id.len() > 64 {
         return Err(wrong("id", "Ensure this field has no more than 64 characters."));
     }
-    for (path, field) in [("/timeouts/not_before", "not_before"), ("/timeouts/not_after", "not_after")] {
-        let time = body.pointer(path).map(|time| time.as_str().and_then(|time| time.parse::<Timestamp>().ok()));
+    for (path, field) in [
+        ("/timeouts/not_before", "not_before"),
+        ("/timeouts/not_after", "not_after"),
+    ] {
+        let time = body
+            .pointer(path)
+            .map(|time| time.as_str().and_then(|time| time.parse::<Timestamp>().ok()));
         if time == Some(None) {
             return Err(wrong(field, "Datetime has wrong format."));
         }
     }
-    if body.get("user").is_some_and(|user| !user.get("name").is_some_and(Value::is_string)) {
+    if body
+        .get("user")
+        .is_some_and(|user| !user.get("name").is_some_and(Value::is_string))
+    {
         return Err(wrong("user", "A user needs a name."));
     }
     for url in ["/webhooks/session/start", "/webhooks/session/end"] {
@@ -243,12 +287,21 @@ async fn launch(
     };
     let mut books = vendor.books();
     books.launches.push(body);
-    let key = if books.rooms.get(&id).is_some_and(|other| other.id != room.id) { room.id.clone() } else { id };
+    let key = if books.rooms.get(&id).is_some_and(|other| other.id != room.id) {
+        room.id.clone()
+    } else {
+        id
+    };
     let room = books.rooms.entry(key).or_insert(room);
     if let Some(webhooks) = webhooks {
         room.webhooks = webhooks;
     }
-    let client_url = format!("{}space/{}?token={}", vendor.0.base, room.id, Uuid::new_v4().simple());
+    let client_url = format!(
+        "{}space/{}?token={}",
+        vendor.0.base,
+        room.id,
+        Uuid::new_v4().simple()
+    );
     let answer = json!({
         "client_url": client_url, "room_id": room.id, "secret": room.secret,
         "session_id": Uuid::new_v4(), "api_base": format!("{}v2/", vendor.0.base),
@@ -264,9 +317,15 @@ async fn sessions(
     vendor.fault().await?;
     vendor.authorise(&headers)?;
     let books = vendor.books();
-    let rooms = books.rooms.values().filter(|room| filter.get("space").is_none_or(|space| *space == room.id));
+    let rooms = books
+        .rooms
+        .values()
+        .filter(|room| filter.get("space").is_none_or(|space| *space == room.id));
     let results: Vec<_> = rooms.flat_map(|room| room.sessions.clone()).collect();
-    Ok((StatusCode::OK, Json(json!({"count": results.len(), "next": null, "results": results}))))
+    Ok((
+        StatusCode::OK,
+        Json(json!({"count": results.len(), "next": null, "results": results})),
+    ))
 }
 
 async fn playback(
@@ -281,7 +340,11 @@ async fn playback(
     let known = all.any(|other| other.uuid == session && other.end_time.is_some());
     let missing = || detail(StatusCode::NOT_FOUND, "Not found.");
     known.then_some(()).ok_or_else(missing)?;
-    let link = format!("{}recording/{session}?token={}", vendor.0.base, Uuid::new_v4().simple());
+    let link = format!(
+        "{}recording/{session}?token={}",
+        vendor.0.base,
+        Uuid::new_v4().simple()
+    );
     Ok((StatusCode::OK, Json(json!({ "recording_url": link }))))
 }
 
@@ -294,7 +357,10 @@ fn page(access: &Access, text: &str) -> Response {
     if access.token.is_none() {
         return StatusCode::FORBIDDEN.into_response();
     }
-    Html(format!("<!doctype html><title>Lessonspace, simulated</title><p>{text}</p>")).into_response()
+    Html(format!(
+        "<!doctype html><title>Lessonspace, simulated</title><p>{text}</p>"
+    ))
+    .into_response()
 }
 
 async fn enter(Query(access): Query<Access>) -> Response {

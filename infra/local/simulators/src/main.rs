@@ -13,7 +13,8 @@ async fn main() -> std::io::Result<()> {
     let base = format!("http://{address}");
     let lessonspace = Lessonspace::new(&format!("{base}/lessonspace/"), &api_key);
     let identity = Identity::new(&format!("{base}/identity"), Env::process().clock());
-    let router =
-        Router::new().nest("/lessonspace", lessonspace.router()).nest("/identity", identity.router());
+    let router = Router::new()
+        .nest("/lessonspace", lessonspace.router())
+        .nest("/identity", identity.router());
     axum::serve(TcpListener::bind(address).await?, router).await
 }

@@ -29,9 +29,16 @@ pub struct LessonspaceConfig {
 impl LessonspaceConfig {
     /// Reads `LESSONSPACE_API_URL`, `LESSONSPACE_ORGANISATION` and the secret `LESSONSPACE_API_KEY`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
-        let (base_url, organisation) = (env.required("LESSONSPACE_API_URL"), env.required("LESSONSPACE_ORGANISATION"));
+        let (base_url, organisation) = (
+            env.required("LESSONSPACE_API_URL"),
+            env.required("LESSONSPACE_ORGANISATION"),
+        );
         let api_key = env.secret("LESSONSPACE_API_KEY");
-        Some(Self { base_url: base_url?, organisation: organisation?, api_key: api_key? })
+        Some(Self {
+            base_url: base_url?,
+            organisation: organisation?,
+            api_key: api_key?,
+        })
     }
 }
 
@@ -123,7 +130,11 @@ impl Lessonspace {
 
     /// Opens the booking's room, or opens it again, for one visitor. Safe to repeat: the vendor creates a
     /// room per id once. E-mail addresses are not sent: the room works without them.
-    pub async fn launch(&self, room: &RoomRequest<'_>, visitor: &Visitor<'_>) -> Result<Launched, VendorError> {
+    pub async fn launch(
+        &self,
+        room: &RoomRequest<'_>,
+        visitor: &Visitor<'_>,
+    ) -> Result<Launched, VendorError> {
         let body = json!({
             "id": room.booking,
             "name": "Lesson",
@@ -138,9 +149,16 @@ impl Lessonspace {
             "timeouts": {"not_before": room.window.opens_at, "not_after": room.window.closes_at},
             "webhooks": {"session": {"start": room.webhook, "end": room.webhook}},
         });
-        let request = self.request(reqwest::Method::POST, "spaces/launch/").await?.json(&body);
+        let request = self
+            .request(reqwest::Method::POST, "spaces/launch/")
+            .await?
+            .json(&body);
         let answer: LaunchAnswer = read(invocation::phase("vendor_ms", request.send()).await).await?;
-        Ok(Launched { room: answer.room_id, personal_url: answer.client_url, signing_key: answer.secret })
+        Ok(Launched {
+            room: answer.room_id,
+            personal_url: answer.client_url,
+            signing_key: answer.secret,
+        })
     }
 
     /// Every span for which the vendor held `room` open, as its session list says.
@@ -149,7 +167,10 @@ impl Lessonspace {
         let filter = [("space", room.0.as_str()), ("include_single_user", "true")];
         let request = self.request(reqwest::Method::GET, &path).await?.query(&filter);
         let page: SessionPage = read(invocation::phase("vendor_ms", request.send()).await).await?;
-        page.results.into_iter().map(|session| self.read_session(session)).collect()
+        page.results
+            .into_iter()
+            .map(|session| self.read_session(session))
+            .collect()
     }
 
     fn read_session(&self, session: SessionAnswer) -> Result<ProviderSession, VendorError> {
@@ -165,7 +186,10 @@ impl Lessonspace {
     /// The stable address of a session's recording, which [`Self::recording`] turns into a link. Worthless
     /// without our key.
     fn playback_url(&self, session: &str) -> Result<Url, VendorError> {
-        self.url(&format!("organisations/{}/sessions/{session}/playback/", self.config.organisation))
+        self.url(&format!(
+            "organisations/{}/sessions/{session}/playback/",
+            self.config.organisation
+        ))
     }
 
     /// A fresh link to the recording behind `playback_url`; [`VendorError::NotFound`] while there is none.
@@ -183,11 +207,16 @@ impl Lessonspace {
     }
 
     async fn request(&self, method: reqwest::Method, path: &str) -> Result<RequestBuilder, VendorError> {
-        let unavailable = VendorError::Transient { status: None, retry_after_seconds: None };
+        let unavailable = VendorError::Transient {
+            status: None,
+            retry_after_seconds: None,
+        };
         let client = outbound::client().await.map_err(|_| unavailable)?;
         let key = self.config.api_key.get().await.map_err(|_| unavailable)?;
         let authorization = format!("Organisation {}", key.expose_secret());
-        let request = client.request(method, self.url(path)?).timeout(outbound::budget());
+        let request = client
+            .request(method, self.url(path)?)
+            .timeout(outbound::budget());
         Ok(request.header(http::header::AUTHORIZATION, authorization))
     }
 }
@@ -195,6 +224,8 @@ impl Lessonspace {
 /// The address a room's webhooks go to: ours, with the booking and the token that binds it.
 pub(super) fn webhook_url(public_base: &Url, booking: BookingId, token: &WebhookToken) -> Option<Url> {
     let mut url = public_base.join("api/webhooks/lessonspace").ok()?;
-    url.query_pairs_mut().append_pair("booking", &booking.to_string()).append_pair("token", &token.0);
+    url.query_pairs_mut()
+        .append_pair("booking", &booking.to_string())
+        .append_pair("token", &token.0);
     Some(url)
 }

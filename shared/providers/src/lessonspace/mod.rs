@@ -4,7 +4,7 @@
 mod api;
 mod webhook;
 
-pub use api::{Lessonspace, LessonspaceConfig, Launched, RoomRequest, Visitor};
+pub use api::{Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
 pub use webhook::{Delivery, Headers, Kind, Unauthentic, WebhookToken};
 
 /// `provider_events.provider` and `bookings.meeting_provider`.

@@ -26,8 +26,15 @@ pub struct WebhookToken(pub String);
 
 impl WebhookToken {
     /// The URL to give to the vendor for `booking`.
-    pub async fn url(secret: &Secret, public_base: &Url, booking: BookingId) -> Result<Option<Url>, SecretError> {
-        let token = Self(sign(&secret.first().await?, &[TOKEN_PURPOSE, booking.0.as_bytes()]));
+    pub async fn url(
+        secret: &Secret,
+        public_base: &Url,
+        booking: BookingId,
+    ) -> Result<Option<Url>, SecretError> {
+        let token = Self(sign(
+            &secret.first().await?,
+            &[TOKEN_PURPOSE, booking.0.as_bytes()],
+        ));
         Ok(webhook_url(public_base, booking, &token))
     }
 
@@ -68,14 +75,19 @@ impl Headers {
         let single = |name: &str| {
             let mut values = headers.get_all(name).iter();
             let value = values.next()?.to_str().ok()?;
-            (values.next().is_none() && !value.is_empty() && value.len() <= LONGEST_ID).then(|| value.to_owned())
+            (values.next().is_none() && !value.is_empty() && value.len() <= LONGEST_ID)
+                .then(|| value.to_owned())
         };
         let signature = single("x-webhook-signature").ok_or(Unauthentic::Malformed)?;
         let is_sha256 = hex::decode(&signature).is_ok_and(|bytes| bytes.len() == 32);
         if !is_sha256 {
             return Err(Unauthentic::Malformed);
         }
-        Ok(Self { id: single("x-webhook-id"), event: single("x-webhook-event"), signature })
+        Ok(Self {
+            id: single("x-webhook-id"),
+            event: single("x-webhook-event"),
+            signature,
+        })
     }
 }
 
@@ -128,7 +140,12 @@ impl Delivery {
     pub fn event_id(&self) -> String {
         let own = self.headers.id.clone().unwrap_or_else(|| {
             let event = self.headers.event.as_deref().unwrap_or_default();
-            hex::encode(Sha256::new().chain_update(event).chain_update(&self.body).finalize())
+            hex::encode(
+                Sha256::new()
+                    .chain_update(event)
+                    .chain_update(&self.body)
+                    .finalize(),
+            )
         });
         format!("{}/{own}", self.booking)
     }
@@ -168,22 +185,40 @@ mod tests {
 
     fn delivery(body: &str, signed_with: &str) -> Delivery {
         let signature = sign(&SecretString::from(signed_with), &[body.as_bytes()]);
-        let headers = Headers { id: Some("evt-1".into()), event: Some("session.end".into()), signature };
-        Delivery { booking: BookingId(Uuid::from_u128(1)), headers, body: body.into() }
+        let headers = Headers {
+            id: Some("evt-1".into()),
+            event: Some("session.end".into()),
+            signature,
+        };
+        Delivery {
+            booking: BookingId(Uuid::from_u128(1)),
+            headers,
+            body: body.into(),
+        }
     }
 
     #[test]
     fn a_signed_end_of_the_right_room_is_believed() {
         let key = SecretString::from("room-key");
         let kind = delivery(BODY, "room-key").verify(&RoomId("room-1".into()), Some(&key));
-        assert_eq!(kind, Ok(Kind::SessionEnd), "unknown fields of the vendor are tolerated");
+        assert_eq!(
+            kind,
+            Ok(Kind::SessionEnd),
+            "unknown fields of the vendor are tolerated"
+        );
     }
 
     #[test]
     fn nothing_else_is() {
         let (key, room) = (SecretString::from("room-key"), RoomId("room-1".into()));
-        assert_eq!(delivery(BODY, "other").verify(&room, Some(&key)), Err(Unauthentic::Forged));
-        assert_eq!(delivery(BODY, "room-key").verify(&room, None), Err(Unauthentic::Forged));
+        assert_eq!(
+            delivery(BODY, "other").verify(&room, Some(&key)),
+            Err(Unauthentic::Forged)
+        );
+        assert_eq!(
+            delivery(BODY, "room-key").verify(&room, None),
+            Err(Unauthentic::Forged)
+        );
         let elsewhere = delivery(BODY, "room-key").verify(&RoomId("room-2".into()), Some(&key));
         assert_eq!(elsewhere, Err(Unauthentic::OtherRoom));
     }
@@ -205,7 +240,10 @@ mod tests {
         let secrets = [SecretString::from("current"), SecretString::from("previous")];
         let (mine, yours) = (BookingId(Uuid::from_u128(1)), BookingId(Uuid::from_u128(2)));
         let token = WebhookToken(sign(&secrets[1], &[TOKEN_PURPOSE, mine.0.as_bytes()]));
-        assert!(token.is_for(mine, &secrets), "a URL given out before a rotation still works");
+        assert!(
+            token.is_for(mine, &secrets),
+            "a URL given out before a rotation still works"
+        );
         assert!(!token.is_for(yours, &secrets));
         assert!(!token.is_for(mine, &secrets[..1]));
     }

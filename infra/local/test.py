@@ -1,0 +1,83 @@
+"""`make test`: everything that must hold, from formatting to the killed database; ends with one line."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
+STACK = [PYTHON, str(ROOT / "infra/local/stack.py")]
+PASSED = re.compile(r"\b(\d+) passed")
+FAILED = re.compile(r"\b(\d+) failed")
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.broken = []
+
+    def run(self, title, command, **environment):
+        """Shows what a step prints as it prints it, and counts the tests in it."""
+        began = time.monotonic()
+        print(f"\n== {title}", flush=True)
+        child = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for line in child.stdout:
+            print(line, end="", flush=True)
+            if line.startswith("test result:") or re.match(r"=+ .*(passed|failed).* =+$|\d+ (passed|failed)", line):
+                self.passed += sum(map(int, PASSED.findall(line)))
+                self.failed += sum(map(int, FAILED.findall(line)))
+        if child.wait() != 0:
+            self.broken.append(title)
+        print(f"== {title}: {'FAILED' if title in self.broken else 'ok'}, {time.monotonic() - began:.0f} s", flush=True)
+        return title not in self.broken
+
+
+def cargo_deny():
+    """The checker itself, built once into target/tools."""
+    tools = ROOT / "target" / "tools"
+    program = tools / "bin" / "cargo-deny"
+    if not program.exists():
+        print("\n== installing cargo-deny into target/tools (some minutes, once)", flush=True)
+        install = ["cargo", "install", "--quiet", "--locked", "--root", str(tools), "cargo-deny@0.20.2"]
+        subprocess.run(install, check=True, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target" / "tools-build")})
+    return [str(program), "check", "bans", "licenses", "sources"]
+
+
+def main():
+    tally = Tally()
+    tally.run("format", ["cargo", "fmt", "--all", "--check"])
+    tally.run("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    tally.run("dependencies", cargo_deny())
+    tally.run("template", [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "infra/local/test_template.py"])
+    if tally.run("build", ["cargo", "build", "--workspace", "--bins"]):
+        try:
+            stories(tally)
+        finally:
+            subprocess.run([*STACK, "down"], check=False)
+            subprocess.run([*STACK, "test-database-down"], check=False)
+    print(f"\nsteps that failed: {', '.join(tally.broken) or 'none'}")
+    failed = max(tally.failed, len(tally.broken))
+    print(f"{tally.passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def stories(tally):
+    if not tally.run("local stack", [*STACK, "up"]):
+        return
+    url = subprocess.run([*STACK, "test-database-up"], check=True, capture_output=True, text=True).stdout.strip()
+    stack = json.loads((ROOT / "target/local/stack.json").read_text())
+    tally.run(
+        "stories", ["cargo", "test", "--workspace", "--quiet"], TEST_DATABASE_URL=url, AWS_ENDPOINT_URL=stack["aws"],
+        AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_REGION="us-east-1", RUST_BACKTRACE="0",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
