@@ -105,7 +105,8 @@ def localise(template, environment):
         for name in [name for name in variables if name.endswith("_PARAMETER")]:
             del variables[name]
             secret = name.removesuffix("_PARAMETER")
-            variables[secret] = secrets[secret]
+            if secret in secrets:
+                variables[secret] = secrets[secret]
         variables.update(environment)
 
 

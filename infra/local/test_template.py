@@ -16,8 +16,6 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Read by the code, set by nobody's template: the local stack's clock, and what Lambda itself sets.
 LOCAL_ONLY = {"CLOCK_OFFSET_FILE", "AWS_ENDPOINT_URL"}
-# Optional: read if there, not needed to run.
-OPTIONAL = {"JWT_LEGACY_SECRET", "DATABASE_CA_PEM"}
 # Pooler clients that a Supabase project of the smallest size serves, and what we leave to the platform.
 POOLER_CLIENTS = 200
 API_CONCURRENCY = 150
@@ -163,8 +161,7 @@ def test_every_variable_that_the_code_reads_is_set_and_every_one_that_is_set_is_
     for name, function in functions(template).items():
         read = variables_read(ROOT / "functions" / crate_of(function))
         given = {v.removesuffix("_PARAMETER") for v in function["Environment"]["Variables"]}
-        assert read - OPTIONAL <= given, f"{name} lacks {read - OPTIONAL - given}"
-        assert given <= read, f"{name} is given {given - read}, which it does not read"
+        assert read == given, f"{name} lacks {read - given} and is given {given - read}"
 
 
 def test_secrets_are_given_by_name_and_may_be_read(template):
@@ -172,7 +169,7 @@ def test_secrets_are_given_by_name_and_may_be_read(template):
         for variable, value in function["Environment"]["Variables"].items():
             assert not re.search(r"SECRET$|KEY$|PASSWORD|DATABASE_URL$", variable), f"{name}: {variable} by value"
             if variable.endswith("_PARAMETER"):
-                path = value["Fn::Sub"]
+                path = (value["Fn::If"][1] if "Fn::If" in value else value)["Fn::Sub"]
                 allowed = [json.dumps(s["Resource"]) for n, s in statements(template) if n == name]
                 assert any(f"parameter{path}" in resource for resource in allowed), f"{name} may not read {path}"
 
