@@ -28,6 +28,7 @@ PASSWORD = "local"
 SECRETS = {
     "LESSONSPACE_API_KEY": os.environ.get("LESSONSPACE_API_KEY", "00000000-1111-2222-3333-444444444444"),
     "LESSONSPACE_SECRET": os.environ.get("LESSONSPACE_SECRET", "a-secret-of-the-local-stack"),
+    "CRON_SECRET": os.environ.get("CRON_SECRET", "a-cron-secret-of-the-local-stack"),
 }
 IS_REAL_LESSONSPACE = "LESSONSPACE_API_KEY" in os.environ
 
@@ -199,15 +200,15 @@ def up(binaries):
     parameters = {
         "Stage": "local",
         "JwtIssuer": f"{simulators}/identity",
-        "JwtAudience": "authenticated",
         "JwksUrl": f"{simulators}/identity/.well-known/jwks.json",
         "PublicBaseUrl": "http://127.0.0.1/",
         "AllowedOrigin": "http://localhost:3000",
         "LessonspaceApiUrl": f"{simulators}/lessonspace/v2/",
         "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
-        "JoinOpensMinutes": "15",
-        "JoinClosesMinutes": "15",
     }
+    # What the template has a default for needs no value here, but MiniStack wants every value it is to know.
+    defaults = {name: str(p["Default"]) for name, p in template["Parameters"].items() if "Default" in p}
+    parameters = {**defaults, **parameters}
     if IS_REAL_LESSONSPACE:
         parameters["LessonspaceApiUrl"] = "https://api.thelessonspace.com/v2/"
     physical, api = deploy(aws, template, parameters)

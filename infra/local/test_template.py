@@ -141,19 +141,22 @@ def test_a_consumer_may_touch_its_own_queue_and_no_managed_policy_widens_that(te
 
 ENV_CALL = re.compile(r"\benv\s*\.\s*(?:required|or|secret|optional_secret)(?:::<[^>]+>)?\(\s*\"([A-Z_]+)\"")
 # Shared readers of a group of variables, and what a call of them means.
-GROUP = re.compile(r"(AuthConfig|Database|LessonspaceConfig)::from_env")
+GROUP = re.compile(r"\b((?:AuthConfig|Database|LessonspaceConfig|Charging)::from_env|session_policy)\(")
 
 
 def variables_read(folder):
     code = "\n".join(file.read_text() for file in sorted(folder.rglob("*.rs")))
     names = set(ENV_CALL.findall(code))
     homes = {
-        "AuthConfig": "shared/platform/src/auth.rs",
-        "Database": "shared/platform/src/database.rs",
-        "LessonspaceConfig": "shared/providers/src/lessonspace/api.rs",
+        "AuthConfig::from_env": ["shared/platform/src/auth.rs"],
+        "Database::from_env": ["shared/platform/src/database.rs"],
+        "LessonspaceConfig::from_env": ["shared/providers/src/lessonspace/api.rs"],
+        "session_policy": ["shared/store/src/policy.rs"],
+        "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/policy.rs"],
     }
     for group in set(GROUP.findall(code)):
-        names |= set(ENV_CALL.findall((ROOT / homes[group]).read_text()))
+        for home in homes[group]:
+            names |= set(ENV_CALL.findall((ROOT / home).read_text()))
     return names - LOCAL_ONLY
 
 

@@ -51,6 +51,9 @@ impl Cast {
                 .await
                 .expect("a link");
         }
+        let connect =
+            "INSERT INTO tutor_video_provider_connections (tutor_id, provider) VALUES ($1, 'lessonspace')";
+        database.execute(connect, &[&tutor]).await.expect("a connection");
         Self {
             parent,
             student,
@@ -77,7 +80,7 @@ pub struct Lesson {
 }
 
 impl Lesson {
-    /// A confirmed hour for the student.
+    /// A confirmed hour for the student, at 100.00 TTD.
     pub fn starting(starts_at: Timestamp) -> Self {
         // To the second: Postgres keeps no nanoseconds.
         let starts_at = starts_at.round(Unit::Second).expect("a round time");
@@ -99,7 +102,8 @@ impl Lesson {
     pub async fn booked_by(self, cast: &Cast, database: &Client) -> Self {
         let student = self.has_student.then_some(cast.student);
         let insert = "INSERT INTO bookings (id, client_id, tutor_id, student_id, status, session_start_time,
-                          session_duration, recording_consent) VALUES ($1, $2, $3, $4, $5, $6, $7, true)";
+                          session_duration, recording_consent, price_minor, price_currency)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, true, 10000, 'TTD')";
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
             &self.id,
             &cast.parent,

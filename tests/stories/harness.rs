@@ -24,6 +24,7 @@ use uuid::Uuid;
 pub(crate) const API_KEY: &str = "11111111-2222-3333-4444-555555555555";
 pub(crate) const WEBHOOK_SECRET: &str = "the-secret-of-the-webhook-urls";
 pub(crate) const LEGACY_SECRET: &str = "a-legacy-token-secret-of-supabase";
+pub(crate) const CRON_SECRET: &str = "the-secret-of-the-platforms-cron";
 const TEMPLATE: &str = "stories_template";
 
 fn variable(name: &str) -> String {
@@ -204,6 +205,7 @@ impl World {
             ("LESSONSPACE_ORGANISATION", "20001".to_owned()),
             ("LESSONSPACE_API_KEY", API_KEY.to_owned()),
             ("LESSONSPACE_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("CRON_SECRET", CRON_SECRET.to_owned()),
             ("PUBLIC_BASE_URL", "https://api.story/".to_owned()),
             ("PROVIDER_EVENTS_QUEUE_URL", events.clone()),
             ("DEAD_LETTER_QUEUE_URL", dead_letters.clone()),

@@ -160,6 +160,8 @@ async fn no_handler_needs_more_than_two_round_trips() {
         wire.during(relay.invoke(json!({}))).await.0,
     ));
 
+    counted.extend(sessions(&world).await);
+
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for (handler, flights) in counted {
         assert!(flights <= 2, "{handler} takes {flights} round trips");
@@ -194,4 +196,32 @@ async fn uploads(world: &World, lesson: &stories::cast::Lesson) -> [Value; 2] {
         records.push(record);
     }
     records.try_into().unwrap()
+}
+
+async fn sessions(world: &World) -> Vec<(&'static str, usize)> {
+    let cast = world.cast;
+    let lessons = [world.lesson_in(-30).await, world.lesson_in(-30).await];
+    let orders = lessons.map(|lesson| world.request("create-session/create.json", cast.parent, &lesson));
+    let mut counted = vec![("create-session", route(world, "create-session", orders).await)];
+    let ids = "SELECT id FROM sessions WHERE status = 'SCHEDULED'";
+    let ids: Vec<uuid::Uuid> = world
+        .owner
+        .query(ids, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let of = |sample: &str, person, id| crate::harness::request(sample, &world.identity.token(person), id);
+    let marks = [ids[0], ids[1]].map(|id| of("mark-no-show/mark.json", cast.tutor, id));
+    counted.push(("mark-no-show", route(world, "mark-no-show", marks).await));
+    let charges = [ids[0], ids[1]].map(|id| of("explain-charge/charge.json", cast.parent, id));
+    counted.push(("explain-charge", route(world, "explain-charge", charges).await));
+    let (wire, tick) = tapped(world, "process-charges").await;
+    tick.invoke(json!({})).await.unwrap();
+    counted.push((
+        "process-charges, up to 2000 sessions",
+        wire.during(tick.invoke(json!({}))).await.0,
+    ));
+    counted
 }

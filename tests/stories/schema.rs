@@ -14,10 +14,12 @@ async fn an_empty_database_is_brought_up_to_date_once_however_many_try() {
     let runs = join_all((0..4).map(|_| migrations::migrate(&url, None))).await;
     let mut applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().len()).collect();
     applied.sort_unstable();
+    let last = applied.pop().unwrap();
+    assert!(last > 0, "nobody applied the migrations");
     assert_eq!(
         applied,
-        [0, 0, 0, 1],
-        "one of four applies the migration, the others find it applied"
+        [0, 0, 0],
+        "one of four applies the migrations, the others find them applied"
     );
 }
 
@@ -111,6 +113,10 @@ async fn people_see_their_own_bookings_and_nobody_elses() {
 async fn tokens_events_and_our_own_tables_are_closed_to_clients() {
     let world = World::new().await;
     let tables = [
+        "charges",
+        "ledger_accounts",
+        "ledger_entries",
+        "tutor_video_provider_connections",
         "meeting_keys",
         "provider_events",
         "outbox",

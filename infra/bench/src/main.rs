@@ -16,7 +16,7 @@ const ROUNDS: usize = 41;
 /// What constructing nothing before its first use means, in milliseconds over the bare limit.
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 15] = [
     "launch",
     "get-booking",
     "assign-student",
@@ -26,9 +26,15 @@ const FUNCTIONS: [&str; 9] = [
     "apply-event",
     "record-snapshot",
     "relay-outbox",
+    "create-session",
+    "mark-no-show",
+    "cancel-session",
+    "explain-charge",
+    "process-charges",
+    "process-charges-now",
 ];
 /// Complete, and leading nowhere: nothing may be called before the first event.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -44,6 +50,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("PROVIDER_EVENTS_QUEUE_URL", "https://queue.invalid/1/q"),
     ("DEAD_LETTER_QUEUE_URL", "https://queue.invalid/1/d"),
     ("ARTIFACTS_BUCKET", "bench"),
+    ("CRON_SECRET_PARAMETER", "/bench/cron"),
 ];
 
 /// From exec to the first byte of the first poll.

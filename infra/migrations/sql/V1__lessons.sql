@@ -76,6 +76,8 @@ ALTER TABLE public.bookings
     ADD COLUMN IF NOT EXISTS recording_consent boolean NOT NULL DEFAULT false,
     ADD COLUMN IF NOT EXISTS session_artifacts jsonb NOT NULL DEFAULT '{}'::jsonb,
     ADD COLUMN IF NOT EXISTS engagement_metrics jsonb,
+    ADD COLUMN IF NOT EXISTS price_minor bigint CHECK (price_minor >= 0),
+    ADD COLUMN IF NOT EXISTS price_currency text CHECK (price_currency ~ '^[A-Z]{3}$'),
     ADD COLUMN IF NOT EXISTS room_claim uuid,
     ADD COLUMN IF NOT EXISTS room_claimed_until timestamptz;
 
@@ -86,6 +88,8 @@ COMMENT ON COLUMN public.bookings.meeting_url IS 'The room''s address without an
 COMMENT ON COLUMN public.bookings.duration_actual IS 'Seconds the provider held the room open, all spans added.';
 COMMENT ON COLUMN public.bookings.recording_url IS 'Where the provider is asked for the recording; useless without our key.';
 COMMENT ON COLUMN public.bookings.recording_consent IS 'Without it nothing is recorded.';
+COMMENT ON COLUMN public.bookings.price_minor IS
+    'The price, pinned when the booking is made, in the smallest unit of price_currency (ISO 4217).';
 COMMENT ON COLUMN public.bookings.room_claim IS 'The join that is opening the room right now; the others wait for it.';
 
 CREATE INDEX IF NOT EXISTS bookings_client ON public.bookings (client_id);
@@ -189,7 +193,8 @@ CREATE FUNCTION public.firstbell_guard_bookings() RETURNS trigger LANGUAGE plpgs
 DECLARE
     owned constant text[] := ARRAY['student_id', 'meeting_provider', 'meeting_provider_id', 'meeting_url',
         'meeting_started_at', 'meeting_ended_at', 'duration_actual', 'recording_url', 'recording_consent',
-        'session_artifacts', 'engagement_metrics', 'room_claim', 'room_claimed_until'];
+        'session_artifacts', 'engagement_metrics', 'price_minor', 'price_currency', 'room_claim',
+        'room_claimed_until'];
     before jsonb := '{"session_artifacts": {}, "recording_consent": false}';
     field text;
 BEGIN

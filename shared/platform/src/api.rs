@@ -1,9 +1,10 @@
 //! Entry point of functions behind the HTTP API: reads a request safely, answers problems in one shape.
 
-use crate::auth::{AuthError, Authenticator};
+use crate::auth::{self, AuthError, Authenticator};
 use crate::invocation::{self, Invocation, Outcome};
 use crate::logs;
 use crate::problem::Problem;
+use crate::secrets::Secret;
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
@@ -53,6 +54,16 @@ impl Call {
         let user = invocation::phase("auth_ms", Box::pin(authenticator.user(self.headers()))).await?;
         invocation::note("user_id", user);
         Ok(user)
+    }
+
+    /// Lets the call through if its bearer token is `secret`.
+    pub async fn bearer_is(&self, secret: &Secret) -> Result<(), Problem> {
+        let given = auth::bearer(self.headers())?;
+        if secret.is(given).await? {
+            Ok(())
+        } else {
+            Err(AuthError::Rejected("wrong secret").into())
+        }
     }
 
     /// The headers.

@@ -12,10 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Row, Socket};
@@ -26,6 +28,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection idle for longer is checked first: a frozen environment does not notice a closed socket.
 const TRUSTED_IDLE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The connection broke; a new one may well work at once.
+const LOST: &str = "connection lost";
 
 /// A parameter and its type.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -54,6 +59,10 @@ pub struct Database {
     url: Secret,
     ca_pem: Option<String>,
     connection: Mutex<Option<Connection>>,
+    /// Held by whoever is in a transaction: the connection is one, and nothing may come in between.
+    exclusive: Mutex<()>,
+    /// A transaction was dropped half way; its connection must not be used again.
+    abandoned: AtomicBool,
 }
 
 struct Connection {
@@ -68,20 +77,23 @@ impl Database {
             env.secret("DATABASE_URL"),
             env.or("DATABASE_CA_PEM", String::new()),
         );
-        Some(Self {
-            url: url?,
-            ca_pem: ca_pem.filter(|pem| !pem.is_empty()),
-            connection: Mutex::new(None),
-        })
+        Some(Self::new(url?, ca_pem.filter(|pem| !pem.is_empty())))
+    }
+
+    fn new(url: Secret, ca_pem: Option<String>) -> Self {
+        let (connection, exclusive) = (Mutex::new(None), Mutex::new(()));
+        Self {
+            url,
+            ca_pem,
+            connection,
+            exclusive,
+            abandoned: AtomicBool::new(false),
+        }
     }
 
     /// A database at a known address; for tests and tools.
     pub fn at(url: &str) -> Self {
-        Self {
-            url: Secret::literal("DATABASE_URL", url.into()),
-            ca_pem: None,
-            connection: Mutex::new(None),
-        }
+        Self::new(Secret::literal("DATABASE_URL", url.into()), None)
     }
 
     /// All rows of one statement; one round trip. A connection that turns out to be dead is replaced and
@@ -98,19 +110,45 @@ impl Database {
     async fn query_with_retry(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let client = self.client().await?;
         let result = run(&client, sql, params).await;
-        if !matches!(result, Err(DatabaseError::Unavailable(_))) {
+        let Err(DatabaseError::Unavailable(reason)) = result else {
             return result;
-        }
+        };
         self.forget(&client).await;
-        if client.is_closed() {
+        if reason == LOST {
             run(&*self.client().await?, sql, params).await
         } else {
             result
         }
     }
 
+    /// Begins a transaction with its first statement, in one round trip. Nothing else is sent over the
+    /// connection until it ends, so keep it short and never wait for anybody else in it.
+    pub async fn begin(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<(Transaction<'_>, Vec<Row>), DatabaseError> {
+        let exclusive = self.exclusive.lock().await;
+        let client = self.client().await?;
+        let transaction = Transaction {
+            database: self,
+            client,
+            _exclusive: exclusive,
+            is_open: true,
+        };
+        let both = futures::future::try_join(
+            transaction.control("BEGIN"),
+            run(&transaction.client, sql, params),
+        );
+        let ((), rows) = invocation::phase("db_ms", both).await?;
+        Ok((transaction, rows))
+    }
+
     async fn client(&self) -> Result<Arc<Client>, DatabaseError> {
         let mut connection = self.connection.lock().await;
+        if self.abandoned.swap(false, Ordering::AcqRel) {
+            *connection = None;
+        }
         let now = Timestamp::now();
         if let Some(open) = connection.as_mut() {
             // The wall clock may jump after a freeze, also backwards; both count as idle.
@@ -146,6 +184,46 @@ impl Database {
             .await
             .map_err(|_| DatabaseError::Unavailable("no address"))?;
         connect(url.expose_secret(), self.ca_pem.as_deref()).await
+    }
+}
+
+/// A transaction under way. Dropped without [`Transaction::commit`] it is rolled back, by giving up the
+/// connection.
+pub struct Transaction<'a> {
+    database: &'a Database,
+    client: Arc<Client>,
+    _exclusive: MutexGuard<'a, ()>,
+    is_open: bool,
+}
+
+impl Transaction<'_> {
+    /// A statement in between; one round trip.
+    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+        invocation::phase("db_ms", run(&self.client, sql, params)).await
+    }
+
+    /// Ends the transaction with its last statement, in one round trip.
+    pub async fn commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+        let both = futures::future::try_join(run(&self.client, sql, params), self.control("COMMIT"));
+        let (rows, ()) = invocation::phase("db_ms", both).await?;
+        self.is_open = false;
+        Ok(rows)
+    }
+
+    async fn control(&self, sql: &str) -> Result<(), DatabaseError> {
+        match timeout(STATEMENT_TIMEOUT, self.client.batch_execute(sql)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(DatabaseError::Unavailable("no answer in time")),
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.database.abandoned.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -206,8 +284,12 @@ async fn answers(client: &Client) -> bool {
 /// includes a statement that was cancelled for taking too long), serialization and lock trouble.
 const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "57", "40", "55"];
 
+/// The server's last words on a connection that it closes.
+const SHUTDOWNS: [SqlState; 2] = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN];
+
 fn classify(error: &tokio_postgres::Error) -> DatabaseError {
     match error.as_db_error() {
+        Some(refusal) if SHUTDOWNS.contains(refusal.code()) => DatabaseError::Unavailable(LOST),
         Some(refusal)
             if TRANSIENT_CLASSES
                 .iter()
@@ -219,7 +301,7 @@ fn classify(error: &tokio_postgres::Error) -> DatabaseError {
             code: refusal.code().code().to_owned(),
             constraint: refusal.constraint().map(ToOwned::to_owned),
         },
-        None if error.is_closed() || is_broken_pipe(error) => DatabaseError::Unavailable("connection lost"),
+        None if error.is_closed() || is_broken_pipe(error) => DatabaseError::Unavailable(LOST),
         None => DatabaseError::Unexpected("the driver could not read or write a value"),
     }
 }

@@ -5,6 +5,7 @@ use crate::{aws, redaction};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::Mutex;
 
 /// How long a parameter is used before it is fetched again; how fast a rotation takes effect.
@@ -90,6 +91,16 @@ impl Secret {
             name: self.name,
             reason: "it is empty",
         })
+    }
+
+    /// Whether `given` is one of the values in force; compared in constant time.
+    pub async fn is(&self, given: &str) -> Result<bool, SecretError> {
+        let values = self.all().await?;
+        let matches = |value: &SecretString| value.expose_secret().as_bytes().ct_eq(given.as_bytes());
+        Ok(values
+            .iter()
+            .fold(Choice::from(0), |found, value| found | matches(value))
+            .into())
     }
 
     async fn cached(&self, parameter: &str) -> Result<SecretString, SecretError> {

@@ -15,7 +15,9 @@ use uuid::Uuid;
 /// No row for strangers: authorisation is part of the WHERE, because the service role sees everything.
 /// $1 booking, $2 person, $3 another student or NULL.
 pub const SEEN_BY: &str = "
-    SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.status::text AS status, b.session_start_time,
+    SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.session_start_time,
+           CASE WHEN EXISTS (SELECT FROM sessions s WHERE s.booking_id = b.id AND s.status = 'CANCELLED')
+               THEN 'cancelled' ELSE b.status::text END AS status,
            b.session_duration, b.meeting_provider_id, b.meeting_started_at, b.meeting_ended_at,
            b.duration_actual, b.recording_url, b.session_artifacts,
            guards.student AS is_guardian, guards.other AS guards_other

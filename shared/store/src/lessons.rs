@@ -22,7 +22,8 @@ pub const LOAD: &str = "
 /// Records the event as applied and merges what the provider saw into the booking. Runs once per event:
 /// a second time finds it applied and changes nothing. The merge only ever adds: earliest start, latest
 /// end, greatest length, so the order of events does not matter. Each end of a lesson asks once for the
-/// tutor's credibility to be recalculated, whichever event it was learnt from.
+/// tutor's credibility to be recalculated, whichever event it was learnt from. The booking's session learns
+/// the same, and is looked at again if it is settled already.
 /// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 started at,
 /// $9 ended at, $10 seconds, $11 recording.
 pub const APPLY: &str = "
@@ -44,6 +45,16 @@ pub const APPLY: &str = "
                 THEN coalesce($11, b.recording_url) ELSE coalesce(b.recording_url, $11) END
         FROM event WHERE b.id = event.booking_id
         RETURNING b.id, b.tutor_id, b.meeting_ended_at),
+    session AS (
+        UPDATE sessions s
+        SET meeting_started_at = least(s.meeting_started_at, $8),
+            meeting_ended_at = greatest(s.meeting_ended_at, $9),
+            due_at = CASE WHEN s.decisions > 0 AND $9 > coalesce(s.meeting_ended_at, '-infinity') THEN $7 ELSE s.due_at END
+        FROM event WHERE s.booking_id = event.booking_id
+        RETURNING s.id),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, $3, $7, jsonb_build_object('started_at', $8::timestamptz, 'ended_at', $9::timestamptz) FROM session),
     credibility AS (
         INSERT INTO caas_recalculation_queue (profile_id, source)
         SELECT tutor_id, id || '/ended/' || extract(epoch FROM meeting_ended_at) FROM lesson

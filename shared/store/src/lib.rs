@@ -2,8 +2,11 @@
 //! stands in [`STATEMENTS`], which the tests prepare against a freshly migrated database.
 
 pub mod bookings;
+pub mod charging;
 pub mod lessons;
+pub mod policy;
 pub mod rooms;
+pub mod sessions;
 pub mod snapshots;
 
 /// Every statement this project sends, by name.
@@ -18,6 +21,13 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("rooms::ENTER", rooms::ENTER),
     ("rooms::OPENED", rooms::OPENED),
     ("rooms::GIVE_UP", rooms::GIVE_UP),
+    ("sessions::FOR_BOOKING", sessions::FOR_BOOKING),
+    ("sessions::CREATE", sessions::CREATE),
+    ("sessions::SEEN_BY", sessions::SEEN_BY),
+    ("sessions::CLAIM_DUE", sessions::CLAIM_DUE),
+    ("sessions::DECIDE", sessions::DECIDE),
+    ("sessions::NOTHING_NEW", sessions::NOTHING_NEW),
+    ("sessions::EXPLAIN", sessions::EXPLAIN),
     ("snapshots::RECORD", snapshots::RECORD),
     ("platform::outbox::CLAIM", platform::outbox::CLAIM),
     ("platform::outbox::CONFIRM", platform::outbox::CONFIRM),

@@ -26,6 +26,7 @@ pub const ENTER: &str = "
         WHERE id = $1 AND meeting_provider_id IS NULL
           AND (room_claim IS NULL OR room_claim = $6 OR room_claimed_until <= $3)
           AND lower(status::text) = 'confirmed'
+          AND NOT EXISTS (SELECT FROM sessions s WHERE s.booking_id = bookings.id AND s.status = 'CANCELLED')
           AND session_start_time <= $4
           AND session_start_time + make_interval(mins => session_duration) > $5
           AND ($2 IN (client_id, tutor_id, student_id) OR EXISTS (
@@ -33,7 +34,9 @@ pub const ENTER: &str = "
               WHERE g.source_profile_id = $2 AND g.target_profile_id = bookings.student_id
                 AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE'))
         RETURNING id)
-    SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.status::text AS status, b.session_start_time,
+    SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.session_start_time,
+           CASE WHEN EXISTS (SELECT FROM sessions s WHERE s.booking_id = b.id AND s.status = 'CANCELLED')
+               THEN 'cancelled' ELSE b.status::text END AS status,
            b.session_duration, b.meeting_provider_id, b.meeting_started_at, b.meeting_ended_at,
            b.duration_actual, b.recording_url, b.recording_consent, p.full_name,
            EXISTS (

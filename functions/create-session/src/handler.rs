@@ -1,0 +1,112 @@
+//! A confirmed booking becomes a session, once. Source: iTutor seed, "Video Provider Connection"; product page.
+
+use domain::booking::BookingStatus;
+use domain::ids::{BookingId, ProfileId};
+use domain::money::Money;
+use domain::session::{Session, SessionPolicy, SessionStatus};
+use http::StatusCode;
+use platform::api::{Call, Reply, Route};
+use platform::auth::Authenticator;
+use platform::database::Database;
+use platform::ids::Ids;
+use platform::invocation;
+use platform::problem::Problem;
+use serde::{Deserialize, Serialize};
+use store::sessions::{self, Bookable, Stored};
+
+/// Where sessions are held until a tutor's own connection makes the meeting: the booking's own room, which
+/// Join opens.
+const PROVIDER: &str = providers::lessonspace::NAME;
+
+pub(crate) struct CreateSession {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) database: Database,
+    pub(crate) policy: SessionPolicy,
+    pub(crate) ids: Ids,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    booking_id: BookingId,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    id: uuid::Uuid,
+    booking_id: BookingId,
+    status: SessionStatus,
+    provider: &'static str,
+    scheduled_start_at: jiff::Timestamp,
+    scheduled_end_at: jiff::Timestamp,
+    duration_minutes: u32,
+    no_show_wait_minutes: u32,
+    min_payable_minutes: u32,
+    price: Money,
+}
+
+impl Route for CreateSession {
+    async fn handle(&self, call: Call) -> Result<Reply, Problem> {
+        let person = ProfileId(call.user(&self.authenticator).await?);
+        let booking = call.json::<Order>()?.booking_id;
+        invocation::note("booking_id", booking);
+        let bookable = sessions::for_booking(&self.database, booking, person).await?;
+        let session = accept(booking, &bookable.ok_or_else(Problem::forbidden)?)?;
+        let made =
+            sessions::create(&self.database, &session, PROVIDER, &self.policy, self.ids.next()).await?;
+        let (stored, is_new) = made;
+        let status = if is_new {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        Ok(Reply::with_status(status, self.answer(&stored)))
+    }
+}
+
+impl CreateSession {
+    fn answer(&self, stored: &Stored) -> Answer {
+        let session = &stored.session;
+        Answer {
+            id: stored.id,
+            booking_id: session.booking,
+            status: stored.status,
+            provider: PROVIDER,
+            scheduled_start_at: session.schedule.starts_at(),
+            scheduled_end_at: session.schedule.ends_at(),
+            duration_minutes: session.duration_minutes(),
+            no_show_wait_minutes: session.no_show_wait_minutes(&self.policy),
+            min_payable_minutes: session.min_payable_minutes(&self.policy),
+            price: session.price,
+        }
+    }
+}
+
+fn accept(booking: BookingId, bookable: &Bookable) -> Result<Session, Problem> {
+    let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
+    if bookable.status != BookingStatus::Confirmed {
+        return Err(conflict(
+            "booking-not-confirmed",
+            "This booking is not confirmed.",
+        ));
+    }
+    if !bookable.is_connected {
+        return Err(conflict(
+            "tutor-not-connected",
+            "The tutor has no connected meeting provider.",
+        ));
+    }
+    let schedule = bookable
+        .schedule
+        .ok_or_else(|| conflict("booking-without-time", "The booking has no time."))?;
+    let price = bookable
+        .price
+        .ok_or_else(|| conflict("booking-without-price", "The booking has no pinned price."))?;
+    Ok(Session {
+        booking,
+        client: bookable.client,
+        tutor: bookable.tutor,
+        schedule,
+        price,
+    })
+}

@@ -1,0 +1,24 @@
+//! `POST /api/sessions/{id}/mark-no-show`.
+
+mod handler;
+
+use platform::api;
+use platform::auth::{AuthConfig, Authenticator};
+use platform::config::{ConfigError, Env};
+use store::charging::Charging;
+
+fn configure(mut env: Env) -> Result<handler::MarkNoShow, ConfigError> {
+    let clock = env.clock();
+    let (auth, charging) = (AuthConfig::from_env(&mut env), Charging::from_env(&mut env));
+    env.finish(|| {
+        Some(handler::MarkNoShow {
+            authenticator: Authenticator::new(auth?, clock),
+            charging: charging?,
+        })
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    api::serve("mark-no-show", configure(Env::process())?).await
+}

@@ -1,0 +1,412 @@
+//! Sessions, their decisions and their ledger. Every decision is one statement: the status, the charge, the
+//! event and the ledger entries stand or fall together, and only if nobody decided meanwhile.
+
+use domain::ids::{BookingId, ProfileId};
+use domain::money::Money;
+use domain::session::{Session, SessionPolicy, SessionStatus};
+use domain::settlement::{Facts, Settlement};
+use domain::window::Schedule;
+use iso_currency::Currency;
+use jiff::Timestamp;
+use platform::database::{Database, DatabaseError, Param, column};
+use platform::ids::Ids;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+/// What a session is made from, if the person is the booking's client or tutor.
+/// $1 booking, $2 person.
+pub const FOR_BOOKING: &str = "
+    SELECT b.id, b.client_id, b.tutor_id, b.status::text AS status, b.session_start_time, b.session_duration,
+           b.price_minor, b.price_currency,
+           EXISTS (
+               SELECT FROM tutor_video_provider_connections c
+               WHERE c.tutor_id = b.tutor_id AND c.connection_status = 'connected') AS is_connected
+    FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id)";
+
+/// Makes the booking's session, or finds the one that is there. $1 id, $2 booking, $3 client, $4 tutor,
+/// $5 provider, $6 start, $7 end, $8 minutes, $9 wait, $10 minimum, $11 price, $12 currency.
+pub const CREATE: &str = "
+    WITH made AS (
+        INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
+            duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency,
+            charge_scheduled_at, due_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7)
+        ON CONFLICT (booking_id) DO NOTHING RETURNING *),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at) SELECT id, 'created', $6 FROM made)
+    SELECT *, true AS is_new FROM made
+    UNION ALL
+    SELECT *, false FROM sessions WHERE booking_id = $2";
+
+/// A session, if the person is on it. $1 session, $2 person.
+pub const SEEN_BY: &str = "SELECT * FROM sessions WHERE id = $1 AND $2 IN (client_id, tutor_id)";
+
+/// Takes what is due, in the order of its time, and leaves what another runner has taken.
+/// $1 now, $2 at most.
+pub const CLAIM_DUE: &str =
+    "SELECT * FROM sessions WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+
+/// Writes decisions, a row each: status, charge, event and ledger entries. A session that was decided since
+/// it was read is left out. A decision after the first takes back the entries of the one before.
+/// $1 sessions, $2 decisions made when read, $3 charges, $4 statuses, $5 charge, $6 payout, $7 fee,
+/// $8 explanations, $9 no-show marks, $10 cancellations, $11 now.
+pub const DECIDE: &str = "
+    WITH decided AS (
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[],
+            $7::bigint[], $8::jsonb[], $9::timestamptz[], $10::timestamptz[])
+        AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, marked_at, called_off_at)),
+    settled AS (
+        UPDATE sessions s
+        SET status = d.status, decisions = s.decisions + 1, settled_at = $11, due_at = NULL,
+            no_show_marked_at = coalesce(s.no_show_marked_at, d.marked_at),
+            cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
+        FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
+        RETURNING s.id, s.client_id, s.tutor_id, s.currency, s.decisions, d.charge_id, d.status, d.charge,
+            d.payout, d.fee, d.explanation),
+    charged AS (
+        INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency,
+            explanation, decided_at)
+        SELECT charge_id, id, decisions, status, charge, payout, fee, currency, explanation, $11 FROM settled),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, CASE WHEN decisions = 1 THEN 'settled' ELSE 'corrected' END, $11,
+               jsonb_build_object('status', status, 'charge_id', charge_id)
+        FROM settled),
+    booked AS (
+        SELECT s.charge_id, 'settlement' AS kind, e.account_kind, e.owner_id, s.currency, e.amount
+        FROM settled s CROSS JOIN LATERAL (VALUES
+            ('receivable', s.client_id, s.charge),
+            ('payable', s.tutor_id, -s.payout),
+            ('fees', NULL::uuid, -s.fee)) AS e (account_kind, owner_id, amount)
+        WHERE e.amount <> 0),
+    accounts AS (
+        INSERT INTO ledger_accounts (id, kind, owner_id, currency)
+        SELECT DISTINCT concat_ws('/', account_kind, owner_id, currency), account_kind, owner_id, currency FROM booked
+        ON CONFLICT (id) DO NOTHING),
+    taken_back AS (
+        SELECT e.charge_id, e.account_id, e.amount_minor, e.currency
+        FROM settled s
+        JOIN charges c ON s.decisions > 1 AND c.session_id = s.id AND c.decision = s.decisions - 1
+        JOIN ledger_entries e ON e.charge_id = c.id AND e.kind = 'settlement'),
+    entries AS (
+        INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at)
+        SELECT charge_id, concat_ws('/', account_kind, owner_id, currency), kind, amount, currency, $11 FROM booked
+        UNION ALL
+        SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $11 FROM taken_back)
+    SELECT id FROM settled";
+
+/// Takes a session off the list of what is due without a new decision. $1 sessions.
+pub const NOTHING_NEW: &str =
+    "UPDATE sessions SET due_at = NULL WHERE id = ANY($1) AND decisions > 0 RETURNING id";
+
+/// Why a session costs what it costs: its decisions, latest first, and their ledger entries.
+/// $1 session, $2 person.
+pub const EXPLAIN: &str = "
+    SELECT c.decision, c.status, c.charge_minor, c.payout_minor, c.fee_minor, c.currency, c.explanation, c.decided_at,
+           coalesce((
+               SELECT jsonb_agg(jsonb_build_object('account', split_part(e.account_id, '/', 1), 'kind', e.kind,
+                                                   'amount', e.amount_minor) ORDER BY e.id)
+               FROM ledger_entries e WHERE e.charge_id = c.id), '[]') AS entries
+    FROM sessions s LEFT JOIN charges c ON c.session_id = s.id
+    WHERE s.id = $1 AND $2 IN (s.client_id, s.tutor_id)
+    ORDER BY c.decision DESC NULLS LAST";
+
+/// What a session is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bookable {
+    /// Who pays.
+    pub client: ProfileId,
+    /// Who teaches.
+    pub tutor: ProfileId,
+    /// `bookings.status`.
+    pub status: domain::booking::BookingStatus,
+    /// When it is planned.
+    pub schedule: Option<Schedule>,
+    /// The pinned price.
+    pub price: Option<Money>,
+    /// Whether the tutor has a connected meeting provider.
+    pub is_connected: bool,
+}
+
+/// A session's row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// `sessions.id`.
+    pub id: Uuid,
+    /// The session.
+    pub session: Session,
+    /// Where it stands.
+    pub status: SessionStatus,
+    /// What is known of it.
+    pub facts: Facts,
+    /// How often it was decided.
+    pub decisions: i32,
+}
+
+/// A decision about a session that was read as `stored`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<'a> {
+    /// The session as it was read.
+    pub stored: &'a Stored,
+    /// Its outcome, with the facts that led to it.
+    pub settlement: Settlement,
+}
+
+/// A decision on record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// The final status.
+    pub status: String,
+    /// 1, or more for a correction.
+    pub decision: i32,
+    /// Charge, payout and fee.
+    pub amounts: [Money; 3],
+    /// The domain's explanation, as it was stored.
+    pub explanation: Value,
+    /// The ledger entries.
+    pub entries: Value,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+}
+
+fn currency(code: &str) -> Result<Currency, DatabaseError> {
+    Currency::from_code(code).ok_or(DatabaseError::Unexpected("currency"))
+}
+
+fn read(row: &Row) -> Result<Stored, DatabaseError> {
+    let price = Money::new(column(row, "price_minor")?, currency(column(row, "currency")?)?);
+    let schedule = Schedule::new(
+        column(row, "scheduled_start_at")?,
+        column(row, "duration_minutes")?,
+    );
+    let status: &str = column(row, "status")?;
+    Ok(Stored {
+        id: column(row, "id")?,
+        session: Session {
+            booking: BookingId(column(row, "booking_id")?),
+            client: ProfileId(column(row, "client_id")?),
+            tutor: ProfileId(column(row, "tutor_id")?),
+            schedule: schedule.ok_or(DatabaseError::Unexpected("schedule"))?,
+            price,
+        },
+        status: status.parse().map_err(|_| DatabaseError::Unexpected("status"))?,
+        facts: Facts {
+            meeting_started_at: column(row, "meeting_started_at")?,
+            meeting_ended_at: column(row, "meeting_ended_at")?,
+            no_show_marked_at: column(row, "no_show_marked_at")?,
+            cancelled_at: column(row, "cancelled_at")?,
+        },
+        decisions: column(row, "decisions")?,
+    })
+}
+
+/// Loads what a session would be made from; `None` for strangers.
+pub async fn for_booking(
+    database: &Database,
+    booking: BookingId,
+    person: ProfileId,
+) -> Result<Option<Bookable>, DatabaseError> {
+    let params: [Param<'_>; 2] = [(&booking.0, Type::UUID), (&person.0, Type::UUID)];
+    let Some(row) = database.query_opt(FOR_BOOKING, &params).await? else {
+        return Ok(None);
+    };
+    let (start, minutes) = (
+        column(&row, "session_start_time")?,
+        column::<Option<i32>>(&row, "session_duration")?,
+    );
+    let price: Option<i64> = column(&row, "price_minor")?;
+    let code: Option<&str> = column(&row, "price_currency")?;
+    let price =
+        Option::zip(price, code).and_then(|(minor, code)| Some(Money::new(minor, currency(code).ok()?)));
+    Ok(Some(Bookable {
+        client: ProfileId(column(&row, "client_id")?),
+        tutor: ProfileId(column(&row, "tutor_id")?),
+        status: domain::booking::BookingStatus::from(column::<&str>(&row, "status")?),
+        schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
+        price,
+        is_connected: column(&row, "is_connected")?,
+    }))
+}
+
+/// Makes the session, or finds the one its booking has; the flag says whether it is new.
+pub async fn create(
+    database: &Database,
+    session: &Session,
+    provider: &str,
+    policy: &SessionPolicy,
+    id: Uuid,
+) -> Result<(Stored, bool), DatabaseError> {
+    let minutes = |minutes: u32| i32::try_from(minutes).unwrap_or(i32::MAX);
+    let lengths = [
+        minutes(session.duration_minutes()),
+        minutes(session.no_show_wait_minutes(policy)),
+        minutes(session.min_payable_minutes(policy)),
+    ];
+    let [planned, wait, minimum] = &lengths;
+    let (start, end) = (session.schedule.starts_at(), session.schedule.ends_at());
+    let (price, code) = (session.price.minor(), session.price.currency().code());
+    let params: [Param<'_>; 12] = [
+        (&id, Type::UUID),
+        (&session.booking.0, Type::UUID),
+        (&session.client.0, Type::UUID),
+        (&session.tutor.0, Type::UUID),
+        (&provider, Type::TEXT),
+        (&start, Type::TIMESTAMPTZ),
+        (&end, Type::TIMESTAMPTZ),
+        (planned, Type::INT4),
+        (wait, Type::INT4),
+        (minimum, Type::INT4),
+        (&price, Type::INT8),
+        (&code, Type::TEXT),
+    ];
+    let row = database.query_opt(CREATE, &params).await?;
+    // Made by somebody else between this statement's snapshot and its insert: try again.
+    let row = row.ok_or(DatabaseError::Unavailable("the session is being made"))?;
+    Ok((read(&row)?, column(&row, "is_new")?))
+}
+
+/// Loads a session for somebody on it; `None` for strangers.
+pub async fn seen_by(
+    database: &Database,
+    session: Uuid,
+    person: ProfileId,
+) -> Result<Option<Stored>, DatabaseError> {
+    let params: [Param<'_>; 2] = [(&session, Type::UUID), (&person.0, Type::UUID)];
+    database
+        .query_opt(SEEN_BY, &params)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// The parameters of [`DECIDE`], column by column.
+#[derive(Default)]
+struct Columns {
+    sessions: Vec<Uuid>,
+    decisions: Vec<i32>,
+    charges: Vec<Uuid>,
+    statuses: Vec<&'static str>,
+    charge: Vec<i64>,
+    payout: Vec<i64>,
+    fee: Vec<i64>,
+    explanations: Vec<Value>,
+    marks: Vec<Option<Timestamp>>,
+    cancellations: Vec<Option<Timestamp>>,
+}
+
+impl Columns {
+    fn of(decisions: &[Decision<'_>], ids: &Ids) -> Self {
+        let mut columns = Self::default();
+        for Decision { stored, settlement } in decisions {
+            columns.sessions.push(stored.id);
+            columns.decisions.push(stored.decisions);
+            columns.charges.push(ids.next());
+            columns.statuses.push(settlement.status.word());
+            columns.charge.push(settlement.charge.minor());
+            columns.payout.push(settlement.payout.minor());
+            columns.fee.push(settlement.fee.minor());
+            columns
+                .explanations
+                .push(serde_json::to_value(&settlement.explanation).unwrap_or_default());
+            columns.marks.push(settlement.explanation.facts.no_show_marked_at);
+            columns
+                .cancellations
+                .push(settlement.explanation.facts.cancelled_at);
+        }
+        columns
+    }
+
+    fn params<'a>(&'a self, now: &'a Timestamp) -> [Param<'a>; 11] {
+        [
+            (&self.sessions, Type::UUID_ARRAY),
+            (&self.decisions, Type::INT4_ARRAY),
+            (&self.charges, Type::UUID_ARRAY),
+            (&self.statuses, Type::TEXT_ARRAY),
+            (&self.charge, Type::INT8_ARRAY),
+            (&self.payout, Type::INT8_ARRAY),
+            (&self.fee, Type::INT8_ARRAY),
+            (&self.explanations, Type::JSONB_ARRAY),
+            (&self.marks, Type::TIMESTAMPTZ_ARRAY),
+            (&self.cancellations, Type::TIMESTAMPTZ_ARRAY),
+            (now, Type::TIMESTAMPTZ),
+        ]
+    }
+}
+
+/// Writes one decision; `false` if somebody else decided meanwhile.
+pub async fn decide(
+    database: &Database,
+    decision: Decision<'_>,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let columns = Columns::of(&[decision], ids);
+    Ok(!database.query(DECIDE, &columns.params(&now)).await?.is_empty())
+}
+
+/// Settles up to `most` due sessions in one transaction of two round trips: take, decide by `settle`, write.
+/// Any number of these may run at once. Returns how many were taken.
+pub async fn settle_due(
+    database: &Database,
+    settle: impl Fn(&Stored) -> Option<Settlement>,
+    most: i64,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<usize, DatabaseError> {
+    let (transaction, rows) = database
+        .begin(CLAIM_DUE, &[(&now, Type::TIMESTAMPTZ), (&most, Type::INT8)])
+        .await?;
+    let due = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let (mut decisions, mut unchanged) = (Vec::with_capacity(due.len()), Vec::new());
+    for stored in &due {
+        match settle(stored) {
+            Some(settlement) => decisions.push(Decision { stored, settlement }),
+            None => unchanged.push(stored.id),
+        }
+    }
+    if !unchanged.is_empty() {
+        transaction
+            .query(NOTHING_NEW, &[(&unchanged, Type::UUID_ARRAY)])
+            .await?;
+    }
+    let columns = Columns::of(&decisions, ids);
+    transaction.commit(DECIDE, &columns.params(&now)).await?;
+    Ok(due.len())
+}
+
+/// Loads a session's decisions, latest first; `None` for strangers, empty before the first.
+pub async fn explain(
+    database: &Database,
+    session: Uuid,
+    person: ProfileId,
+) -> Result<Option<Vec<Explained>>, DatabaseError> {
+    let params: [Param<'_>; 2] = [(&session, Type::UUID), (&person.0, Type::UUID)];
+    let rows = database.query(EXPLAIN, &params).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let decided = rows
+        .iter()
+        .filter(|row| matches!(column::<Option<i32>>(row, "decision"), Ok(Some(_))));
+    decided.map(read_explained).collect::<Result<_, _>>().map(Some)
+}
+
+fn read_explained(row: &Row) -> Result<Explained, DatabaseError> {
+    let currency = currency(column(row, "currency")?)?;
+    let amount = |name| Ok::<_, DatabaseError>(Money::new(column(row, name)?, currency));
+    Ok(Explained {
+        status: column(row, "status")?,
+        decision: column(row, "decision")?,
+        amounts: [
+            amount("charge_minor")?,
+            amount("payout_minor")?,
+            amount("fee_minor")?,
+        ],
+        explanation: column(row, "explanation")?,
+        entries: column(row, "entries")?,
+        decided_at: column(row, "decided_at")?,
+    })
+}
