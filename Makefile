@@ -9,7 +9,7 @@ help:
 	@echo "make run    start everything on this machine, play a lesson, stay up"
 	@echo "make demo   the same, and exit; the report is target/demo.json"
 	@echo "make test   every check and every test"
-	@echo "make bench  measure start-up against a bare function"
+	@echo "make bench  measure start-up and settlement against their limits"
 	@echo "make down   stop what make run started"
 
 setup:
@@ -31,10 +31,13 @@ demo: build
 test: setup
 	@$(PYTHON) infra/local/test.py
 
-bench:
+bench: setup
 	@echo "bench: building with the release profile (some minutes the first time)"
 	@cargo build --release $(FUNCTIONS) --package bench
-	@target/release/bench target/release
+	@target/release/bench target/release; first=$$?; \
+	echo; echo "bench: settling sessions (some minutes: the table grows to ten million)"; \
+	target/release/bench-settlement "$$($(STACK) test-database-up)"; second=$$?; \
+	$(STACK) test-database-down; exit $$((first + second))
 
 down: setup
 	@$(STACK) down

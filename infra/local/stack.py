@@ -185,6 +185,7 @@ def up(binaries):
     clock.write_text("0")
     simulators = f"http://127.0.0.1:{free_port()}"
     state = {"pids": [], "database_owner": postgres.url, "simulators": simulators, "clock": str(clock)}
+    state["cron_secret"] = SECRETS["CRON_SECRET"]
     say("starting the vendor simulators and MiniStack")
     environment = {"LESSONSPACE_API_KEY": SECRETS["LESSONSPACE_API_KEY"], "CLOCK_OFFSET_FILE": str(clock)}
     program = [str(binaries / "simulators"), simulators.removeprefix("http://")]

@@ -7,7 +7,7 @@
     reason = "a story that cannot go on says so and stops"
 )]
 
-use futures::future::join;
+use futures::future::{join, join3};
 use jiff::{SignedDuration, Timestamp, Unit};
 use reqwest::Method;
 use serde::Serialize;
@@ -335,6 +335,124 @@ async fn the_stranger(story: &mut Story) {
     );
 }
 
+async fn book_session(story: &Story, starts_at: Timestamp) -> (Lesson, Value) {
+    let lesson = Lesson::starting(starts_at)
+        .booked_by(&story.cast, &story.database)
+        .await;
+    let token = story.stack.sign_in(story.cast.parent).await;
+    let order = json!({ "booking_id": lesson.id });
+    let made = story
+        .stack
+        .call(
+            Method::POST,
+            "api/sessions/create-for-booking",
+            &token,
+            Some(order),
+        )
+        .await;
+    (lesson, made.body["id"].clone())
+}
+
+async fn on_session(story: &Story, method: Method, session: &Value, tail: &str) -> Answer {
+    let token = story.stack.sign_in(story.cast.tutor).await;
+    let path = format!("api/sessions/{}/{tail}", session.as_str().unwrap_or_default());
+    story.stack.call(method, &path, &token, None).await
+}
+
+async fn process_charges(story: &Story) -> u16 {
+    let cron = "api/cron/process-charges";
+    story
+        .stack
+        .call(Method::GET, cron, &story.stack.cron_secret, None)
+        .await
+        .status
+}
+
+fn amounts(charge: &Value) -> Value {
+    json!([
+        charge["status"],
+        charge["charge"]["amount"],
+        charge["payout"]["amount"],
+        charge["fee"]["amount"]
+    ])
+}
+
+async fn three_sessions(story: &mut Story) {
+    Story::chapter(
+        "Three sessions of an hour at 100.00 TTD: one is held, one student does not come, one ends early",
+    );
+    let starts_at = story.lesson.ends_at() + SignedDuration::from_hours(1);
+    let [(_, held), (_, absent), (early_lesson, early)] = [
+        book_session(story, starts_at).await,
+        book_session(story, starts_at).await,
+        book_session(story, starts_at).await,
+    ];
+    let all_made = [&held, &absent, &early].iter().all(|id| id.is_string());
+    story.step("three confirmed bookings become sessions", true, all_made);
+    story.travel_to(starts_at + SignedDuration::from_mins(1));
+    story.lesson = early_lesson;
+    let room = story.join(story.cast.tutor).await.body["room_id"].clone();
+    let too_early = on_session(story, Method::POST, &absent, "mark-no-show").await;
+    story.step(
+        "after a minute the tutor may not mark a no-show",
+        "409 no-show-too-early",
+        too_early.verdict(),
+    );
+    story.travel_to(starts_at + SignedDuration::from_mins(21));
+    let (one, two, marked) = join3(
+        process_charges(story),
+        process_charges(story),
+        on_session(story, Method::POST, &absent, "mark-no-show"),
+    )
+    .await;
+    story.step(
+        "after the wait they may, with two process-charges beside it",
+        json!([200, 200, 200]),
+        json!([one, two, marked.status]),
+    );
+    story.travel_to(starts_at + SignedDuration::from_mins(31));
+    let ended = starts_at + SignedDuration::from_mins(30);
+    let play =
+        json!({"room_id": room, "started_at": starts_at, "ended_at": ended, "times": 1, "reversed": false});
+    story.stack.direct("/lessonspace/_control/session", play).await;
+    let seen = story.card_when(|card| card["meeting_ended_at"].is_string()).await;
+    story.step(
+        "the third meeting ends after half an hour",
+        ended.to_string(),
+        seen["meeting_ended_at"].clone(),
+    );
+    story.travel_to(starts_at + SignedDuration::from_secs(60 * 60 + 1));
+    let (one, two, marked) = join3(
+        process_charges(story),
+        process_charges(story),
+        on_session(story, Method::POST, &absent, "mark-no-show"),
+    )
+    .await;
+    let told = json!([one, two, marked.verdict()]);
+    story.step(
+        "at the end two process-charges settle, and a second mark is refused",
+        json!([200, 200, "409 session-settled"]),
+        told,
+    );
+    let expected = [
+        (held, json!(["COMPLETED_ASSUMED", 10_000, 9_000, 1_000])),
+        (absent, json!(["NO_SHOW_STUDENT", 5_000, 4_500, 500])),
+        (early, json!(["EARLY_END_SHORT", 0, 0, 0])),
+    ];
+    for (session, outcome) in expected {
+        let charge = on_session(story, Method::GET, &session, "charge").await.body;
+        story.step(
+            "one outcome, explained: status, charge, payout, fee",
+            outcome,
+            amounts(&charge),
+        );
+        println!("       {}", charge["explanation"]["arithmetic"]);
+    }
+    let sum = "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entries";
+    let sum: i64 = story.database.query_one(sum, &[]).await.expect("a sum").get(0);
+    story.step("the ledger balances", 0, sum);
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let stack = Stack::connect();
@@ -364,6 +482,7 @@ async fn main() -> ExitCode {
     afterwards(&mut story).await;
     the_whiteboard(&mut story).await;
     the_stranger(&mut story).await;
+    three_sessions(&mut story).await;
     story.stack.travel(0);
     conclude(&story.steps)
 }

@@ -19,6 +19,8 @@ pub struct Stack {
     pub simulators: String,
     /// The database, as its owner.
     pub database_owner: String,
+    /// What opens the cron route.
+    pub cron_secret: String,
     /// The file whose number shifts the stack's clock.
     pub clock: PathBuf,
     /// Physical names of the template's resources.

@@ -1,0 +1,259 @@
+//! `bench-settlement DATABASE_URL`: how fast 100,000 due sessions are settled, against the limit (one
+//! hand-written set-based statement that does the same writes) and against what the original does (a row at
+//! a time, here over a 1 ms link); and what a tick costs as the table grows.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a measurement talks, and stops when it cannot measure"
+)]
+
+use domain::session::SessionPolicy;
+use jiff::Timestamp;
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
+use platform::invocation::Invocation;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use store::charging::Charging;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+const DUE: i64 = 100_000;
+const LOOP_SAMPLE: i64 = 200;
+const LINK: Duration = Duration::from_millis(1);
+const TICKS: usize = 15;
+const DUE_A_TICK: i64 = 500;
+const SIZES: [i64; 3] = [10_000, 1_000_000, 10_000_000];
+
+/// The limit: the same writes for everything that is due, by the rule that applies to it, in one statement.
+const LIMIT: &str = "
+    WITH settled AS (
+        UPDATE sessions SET status = 'COMPLETED_ASSUMED', decisions = decisions + 1, settled_at = now(), due_at = NULL
+        WHERE due_at <= now() AND decisions = 0
+        RETURNING *, gen_random_uuid() AS charge_id),
+    charged AS (
+        INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency, explanation, decided_at)
+        SELECT charge_id, id, 1, status, price_minor, price_minor * 9 / 10, price_minor - price_minor * 9 / 10, currency,
+            jsonb_build_object('rule', 'reached_end', 'facts', jsonb_build_object('meeting_started_at', meeting_started_at,
+                'meeting_ended_at', meeting_ended_at, 'no_show_marked_at', no_show_marked_at, 'cancelled_at', cancelled_at),
+                'scheduled_start_at', scheduled_start_at, 'scheduled_end_at', scheduled_end_at,
+                'duration_minutes', duration_minutes, 'no_show_wait_minutes', no_show_wait_minutes,
+                'min_payable_minutes', min_payable_minutes,
+                'price', jsonb_build_object('amount', price_minor, 'currency', currency),
+                'arithmetic', jsonb_build_array('charge = 1/1 of ' || price_minor, 'payout = 9/10 of ' || price_minor,
+                    'fee = ' || price_minor)), now()
+        FROM settled),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, 'settled', now(), jsonb_build_object('status', status, 'charge_id', charge_id) FROM settled),
+    booked AS (
+        SELECT s.charge_id, e.kind, e.owner_id, s.currency, e.amount
+        FROM settled s CROSS JOIN LATERAL (VALUES
+            ('receivable', s.client_id, s.price_minor),
+            ('payable', s.tutor_id, -(s.price_minor * 9 / 10)),
+            ('fees', NULL::uuid, s.price_minor * 9 / 10 - s.price_minor)) AS e (kind, owner_id, amount)
+        WHERE e.amount <> 0),
+    accounts AS (
+        INSERT INTO ledger_accounts (id, kind, owner_id, currency)
+        SELECT DISTINCT concat_ws('/', kind, owner_id, currency), kind, owner_id, currency FROM booked
+        ON CONFLICT (id) DO NOTHING),
+    entries AS (
+        INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at)
+        SELECT charge_id, concat_ws('/', kind, owner_id, currency), 'settlement', amount, currency, now() FROM booked)
+    SELECT count(*) FROM settled";
+
+/// Sessions of a hundred tutors and a thousand clients. $1 how many, $2 due at or NULL for settled ones.
+const FILL: &str = "
+    INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
+        duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at,
+        due_at, status, decisions)
+    SELECT gen_random_uuid(), gen_random_uuid(),
+        ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
+        ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid,
+        'lessonspace', now() - interval '2 hours', now() - interval '1 hour', 60, 20, 40, 10000 + n % 777, 'TTD',
+        now() - interval '1 hour', $2::timestamptz,
+        CASE WHEN $2::timestamptz IS NULL THEN 'COMPLETED_ASSUMED' ELSE 'SCHEDULED' END,
+        CASE WHEN $2::timestamptz IS NULL THEN 1 ELSE 0 END
+    FROM generate_series(1, $1::bigint) n";
+
+const PEOPLE: &str = "
+    INSERT INTO profiles (id)
+    SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid FROM generate_series(0, 999) n";
+
+async fn connect(url: &str) -> Client {
+    let (client, driver) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("the database is up");
+    tokio::spawn(driver);
+    client
+}
+
+/// A new database with the schema, filled with so many due sessions.
+async fn filled(admin: &Client, url: &str, name: &str, due: i64) -> (String, Client) {
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))
+        .await
+        .expect("drop");
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("create");
+    let url = url.replace("/postgres?", &format!("/{name}?"));
+    migrations::migrate(&url, None).await.expect("the schema");
+    let client = connect(&url).await;
+    client.batch_execute(PEOPLE).await.expect("people");
+    fill(&client, due, Some(Timestamp::now())).await;
+    (url, client)
+}
+
+async fn fill(client: &Client, count: i64, due_at: Option<Timestamp>) {
+    // Bookings are not what is measured: sessions come without theirs.
+    client
+        .batch_execute("SET session_replication_role = replica")
+        .await
+        .expect("superuser");
+    client.execute(FILL, &[&count, &due_at]).await.expect("sessions");
+    client
+        .batch_execute("SET session_replication_role = origin")
+        .await
+        .expect("superuser");
+    client
+        .batch_execute("VACUUM ANALYZE sessions")
+        .await
+        .expect("vacuum");
+}
+
+fn charging(url: &str) -> Charging {
+    let ids = Ids::random(Clock::system());
+    Charging {
+        database: Database::at(url),
+        policy: SessionPolicy::default(),
+        ids,
+        clock: Clock::system(),
+    }
+}
+
+/// One run of `process-charges` with time for everything.
+async fn settle(charging: &Charging) -> u64 {
+    let deadline = Timestamp::now().as_millisecond().saturating_add(3_600_000);
+    let invocation = Invocation::begin("bench", "bench", u64::try_from(deadline).unwrap_or(u64::MAX));
+    invocation.scope(charging.run()).await.expect("settled")
+}
+
+/// The original's way with the same writes: select what is due, then write session by session, each
+/// statement over the link.
+async fn loop_of_the_original(client: &Client) -> Duration {
+    let rows = client
+        .query(
+            "SELECT id, client_id, tutor_id, price_minor FROM sessions WHERE due_at <= now() LIMIT $1",
+            &[&LOOP_SAMPLE],
+        )
+        .await;
+    let began = Instant::now();
+    for row in rows.expect("due sessions") {
+        let (id, who, tutor, price): (Uuid, Uuid, Uuid, i64) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (charge, payout) = (Uuid::new_v4(), price * 9 / 10);
+        let (receivable, payable) = (format!("receivable/{who}/TTD"), format!("payable/{tutor}/TTD"));
+        let writes = [
+            format!("UPDATE sessions SET status = 'COMPLETED_ASSUMED', decisions = 1, settled_at = now(), due_at = NULL WHERE id = '{id}'"),
+            format!("INSERT INTO charges SELECT '{charge}', '{id}', 1, 'COMPLETED_ASSUMED', {price}, {payout}, {price} - {payout}, 'TTD', '{{}}', now()"),
+            format!("INSERT INTO session_events (session_id, kind, occurred_at) VALUES ('{id}', 'settled', now())"),
+            format!("INSERT INTO ledger_accounts VALUES ('{receivable}', 'receivable', '{who}', 'TTD'), ('{payable}', 'payable', '{tutor}', 'TTD'), ('fees/TTD', 'fees', NULL, 'TTD') ON CONFLICT DO NOTHING"),
+            format!("INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at) VALUES
+                ('{charge}', '{receivable}', 'settlement', {price}, 'TTD', now()), ('{charge}', '{payable}', 'settlement', -{payout}, 'TTD', now()),
+                ('{charge}', 'fees/TTD', 'settlement', {payout} - {price}, 'TTD', now())"),
+        ];
+        for write in writes {
+            // The runtime's timer is too coarse for a link of a millisecond.
+            std::thread::sleep(LINK);
+            client.batch_execute(&write).await.expect("a write");
+        }
+    }
+    began.elapsed()
+}
+
+fn per_second(count: i64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+async fn throughput(admin: &Client, url: &str) -> bool {
+    println!("settling {DUE} due sessions");
+    let (_, client) = filled(admin, url, "bench_limit", DUE).await;
+    let began = Instant::now();
+    client.query(LIMIT, &[]).await.expect("the limit statement");
+    let limit = per_second(DUE, began.elapsed());
+    let (ours_url, _) = filled(admin, url, "bench_ours", DUE).await;
+    let charging = charging(&ours_url);
+    let began = Instant::now();
+    let settled = settle(&charging).await;
+    let ours = per_second(DUE, began.elapsed());
+    assert_eq!(settled, DUE.unsigned_abs());
+    let (_, client) = filled(admin, url, "bench_loop", DUE).await;
+    let row_by_row = per_second(LOOP_SAMPLE, loop_of_the_original(&client).await);
+    println!("  one set-based statement (the limit)   {limit:>10.0} sessions/s");
+    println!(
+        "  process-charges                       {ours:>10.0} sessions/s   {:.2} of the limit (wanted: 0.50)",
+        ours / limit
+    );
+    println!(
+        "  a row at a time over a 1 ms link      {row_by_row:>10.0} sessions/s   {:.0} times slower (wanted: 50)",
+        ours / row_by_row
+    );
+    ours / limit >= 0.5 && ours / row_by_row >= 50.0
+}
+
+async fn ticks(admin: &Client, url: &str) -> bool {
+    println!("\none tick with {DUE_A_TICK} due sessions, median of {TICKS}");
+    let (url, client) = filled(admin, url, "bench_ticks", 0).await;
+    let charging = charging(&url);
+    let (mut held, mut medians) = (0, Vec::new());
+    for size in SIZES {
+        while held < size {
+            let more = (size - held).min(1_000_000);
+            fill(&client, more, None).await;
+            held += more;
+        }
+        let mut samples = Vec::new();
+        for _ in 0..=TICKS {
+            fill(&client, DUE_A_TICK, Some(Timestamp::now())).await;
+            let began = Instant::now();
+            assert_eq!(settle(&charging).await, DUE_A_TICK.unsigned_abs());
+            samples.push(began.elapsed());
+        }
+        samples.sort();
+        let median = samples
+            .get(TICKS / 2)
+            .map_or(0.0, |median| median.as_secs_f64() * 1e3);
+        println!("  {size:>10} sessions in the table   {median:>8.2} ms");
+        medians.push(median);
+    }
+    let (least, most) = medians.iter().fold((f64::MAX, 0.0_f64), |(least, most), ms| {
+        (least.min(*ms), most.max(*ms))
+    });
+    println!(
+        "  spread {:.0} % (wanted: at most 20 %)",
+        (most / least - 1.0) * 100.0
+    );
+    most / least <= 1.2
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let url = std::env::args().nth(1).expect("bench-settlement DATABASE_URL");
+    let admin = connect(&url).await;
+    let is_fast = throughput(&admin, &url).await;
+    let is_flat = ticks(&admin, &url).await;
+    for name in ["bench_limit", "bench_ours", "bench_loop", "bench_ticks"] {
+        let _ = admin
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+            .await;
+    }
+    if is_fast && is_flat {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
