@@ -191,12 +191,12 @@ def test_every_alarm_points_to_a_section_of_the_runbook_and_everything_has_one(t
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     sections = {
         re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^## (.+)$", (ROOT / "docs/RUNBOOK.md").read_text(), re.MULTILINE)
+        for title in re.findall(r"^## (.+)$", (ROOT / "infra/RUNBOOK.md").read_text(), re.MULTILINE)
     }
     watched = set()
     for name, alarm in alarms.items():
         file, section = alarm["AlarmDescription"].split("#")
-        assert file == "docs/RUNBOOK.md" and section in sections, f"{name}: {section}"
+        assert file == "infra/RUNBOOK.md" and section in sections, f"{name}: {section}"
         assert alarm["TreatMissingData"] == "notBreaching", name
         watched.add(logical_id(alarm["Dimensions"][0]["Value"]))
     missing = {*functions(template), *of_type(template, "AWS::SQS::Queue"), "Api"} - watched

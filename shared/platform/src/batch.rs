@@ -4,7 +4,8 @@
 //! - each record is read on its own; one that cannot be read is set aside alone;
 //! - a panic is that record's failure;
 //! - a record without an id cannot be reported, so it fails the whole batch, loudly;
-//! - no record is begun that might not finish in time; the rest is reported as failed;
+//! - no record is begun that might not finish in time, and one that hangs fails alone; the rest is reported
+//!   as failed;
 //! - so many at a time and no more; a message that is in the batch twice is processed once;
 //! - in a FIFO queue nothing of a group is processed after its first failure;
 //! - permanent failures go to quarantine, transient ones come back after a growing, jittered delay.
@@ -23,6 +24,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
@@ -246,9 +248,16 @@ async fn work(record: &SqsMessage, policy: &BatchPolicy, job: &impl Job) -> Fate
         Ok(message) => message,
         Err(error) => return settle(Err(error), record, policy).await,
     };
-    match AssertUnwindSafe(run(message, job)).catch_unwind().await {
-        Ok(result) => settle(result, record, policy).await,
-        Err(_) => Fate::Panicked,
+    // A record that hangs fails alone, while there is still time to report the others.
+    match timeout(
+        invocation::remaining(),
+        AssertUnwindSafe(run(message, job)).catch_unwind(),
+    )
+    .await
+    {
+        Ok(Ok(result)) => settle(result, record, policy).await,
+        Ok(Err(_)) => Fate::Panicked,
+        Err(_) => settle(Err(JobError::Transient("it took too long")), record, policy).await,
     }
 }
 
