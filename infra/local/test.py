@@ -56,7 +56,7 @@ def main():
     tally.run("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     tally.run("dependencies", cargo_deny())
     tally.run("template", [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "infra/local/test_template.py"])
-    if tally.run("build", ["cargo", "build", "--workspace", "--bins"]):
+    if tally.run("build", ["cargo", "build", "--workspace", "--all-targets"]):
         try:
             stories(tally)
         finally:

@@ -187,6 +187,18 @@ def test_the_readmes_table_of_routes_is_the_templates(template):
     assert routes == set(rows)
 
 
+def test_the_openapi_documents_routes_are_the_templates(template):
+    document = json.loads((ROOT / "infra/openapi.json").read_text())
+    described = {(m.upper(), path) for path, operations in document["paths"].items() for m in operations}
+    deployed = {
+        (event["Properties"]["Method"], event["Properties"]["Path"])
+        for function in functions(template).values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "HttpApi"
+    }
+    assert described == deployed
+
+
 def test_every_alarm_points_to_a_section_of_the_runbook_and_everything_has_one(template):
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     sections = {

@@ -1,6 +1,7 @@
 //! The harness: a world per story (its own database, vendors, queues, bucket and clock), and the function
 //! binaries themselves, run against a simulated Runtime API.
 
+use crate::contract;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use jiff::{SignedDuration, Timestamp};
 use lambda_simulator::{InvocationStatus, Simulator};
@@ -458,21 +459,23 @@ impl Function {
         panic!("no answer within 30 s; the function said: {:#?}", self.log());
     }
 
-    /// One HTTP call.
+    /// One HTTP call, whose answer is held to the `OpenAPI` document.
     pub(crate) async fn call(&self, event: Value) -> Reply {
         let answer = self
-            .invoke(event)
+            .invoke(event.clone())
             .await
             .expect("an HTTP function answers, it does not fail");
         let text = answer["body"].as_str().unwrap_or_default();
-        Reply {
+        let reply = Reply {
             status: answer["statusCode"]
                 .as_u64()
                 .and_then(|status| status.try_into().ok())
                 .unwrap(),
             body: serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             headers: answer["headers"].clone(),
-        }
+        };
+        contract::hold(&event, reply.status, &reply.headers["content-type"], &reply.body);
+        reply
     }
 
     /// One batch: the ids that are to be delivered again.

@@ -13,6 +13,7 @@
 mod bad_input;
 mod batch;
 mod card;
+mod contract;
 mod database;
 mod events;
 mod front_door;

@@ -202,8 +202,19 @@ impl Lessonspace {
         answer.recording_url.ok_or(VendorError::NotFound)
     }
 
+    /// An address below the vendor's own; whatever would lead elsewhere is not there.
     fn url(&self, path: &str) -> Result<Url, VendorError> {
-        self.config.base_url.join(path).map_err(|_| VendorError::NotFound)
+        let url = self
+            .config
+            .base_url
+            .join(path)
+            .map_err(|_| VendorError::NotFound)?;
+        let is_below = url.as_str().starts_with(self.config.base_url.as_str());
+        if is_below {
+            Ok(url)
+        } else {
+            Err(VendorError::NotFound)
+        }
     }
 
     async fn request(&self, method: reqwest::Method, path: &str) -> Result<RequestBuilder, VendorError> {
