@@ -215,6 +215,20 @@ async fn sessions(world: &World) -> Vec<(&'static str, usize)> {
     let of = |sample: &str, person, id| crate::harness::request(sample, &world.identity.token(person), id);
     let marks = [ids[0], ids[1]].map(|id| of("mark-no-show/mark.json", cast.tutor, id));
     counted.push(("mark-no-show", route(world, "mark-no-show", marks).await));
+    let planned = [world.lesson_in(30).await, world.lesson_in(30).await];
+    let create = world.function("create-session").await;
+    let mut calls = Vec::new();
+    for lesson in planned {
+        let made = world
+            .call(&create, "create-session/create.json", cast.parent, &lesson)
+            .await;
+        let id = made.body["id"].as_str().unwrap().parse().unwrap();
+        calls.push(of("cancel-session/cancel.json", cast.parent, id));
+    }
+    counted.push((
+        "cancel-session",
+        route(world, "cancel-session", calls.try_into().unwrap()).await,
+    ));
     let charges = [ids[0], ids[1]].map(|id| of("explain-charge/charge.json", cast.parent, id));
     counted.push(("explain-charge", route(world, "explain-charge", charges).await));
     let (wire, tick) = tapped(world, "process-charges").await;
