@@ -1,6 +1,6 @@
 //! The people of a lesson and the booking that brings them together, as rows.
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -82,8 +82,11 @@ pub struct Lesson {
 impl Lesson {
     /// A confirmed hour for the student, at 100.00 TTD.
     pub fn starting(starts_at: Timestamp) -> Self {
-        // To the second: Postgres keeps no nanoseconds.
-        let starts_at = starts_at.round(Unit::Second).expect("a round time");
+        // To the second that has begun: Postgres keeps no nanoseconds, and now is not in the future.
+        let to_the_second = TimestampRound::new()
+            .smallest(Unit::Second)
+            .mode(RoundMode::Floor);
+        let starts_at = starts_at.round(to_the_second).expect("a round time");
         Self {
             id: Uuid::new_v4(),
             starts_at,

@@ -223,8 +223,8 @@ async fn a_record_that_hangs_fails_alone_and_in_time() {
         message("a", "succeed"),
         message("b", "succeed"),
     ];
-    // Half a second is kept back for answering, so this leaves the hanging record a tenth.
-    let outcome = work_for(records, SignedDuration::from_millis(600), Duration::ZERO).await;
+    // Half a second is kept back for answering, so this leaves the hanging record the other four tenths.
+    let outcome = work_for(records, SignedDuration::from_millis(900), Duration::ZERO).await;
     assert_eq!(outcome.answer, Ok(vec!["h".into()]));
     assert_eq!(sorted(outcome.done), ["a", "b"]);
 }

@@ -112,6 +112,12 @@ async fn without_a_student_the_client_learns_and_with_one_a_mere_payer_stays_out
     assert_eq!(payer.verdict(), "403 guardian-link-required");
     let former_guardian = world.call(&launch, JOIN, world.cast.other_parent, &lesson).await;
     assert_eq!(former_guardian.verdict(), "403 forbidden");
+    let claim = &world.booking(&lesson).await["room_claim"];
+    assert_eq!(
+        *claim,
+        Value::Null,
+        "somebody who may not enter keeps the room from being opened"
+    );
 }
 
 #[tokio::test]

@@ -191,7 +191,7 @@ async fn each_invocation_ends_in_one_summary_line_that_is_also_its_metrics() {
 async fn a_function_without_its_configuration_says_everything_it_lacks() {
     let world = World::new().await;
     let bare = crate::harness::Function::start("launch", &std::collections::HashMap::new()).await;
-    for _ in 0..100 {
+    for _ in 0..1_000 {
         if !bare.log().is_empty() {
             break;
         }

@@ -61,7 +61,7 @@ impl Route for Launch {
         let guest = self.admit(booking, person, claim).await?;
         let launched = match self.open(&guest).await {
             Ok(launched) => launched,
-            Err(problem) => return Err(self.give_up(&guest, claim, problem).await),
+            Err(problem) => return Err(self.give_up(&guest.entrance, claim, problem).await),
         };
         self.keep(&guest, claim, &launched).await?;
         Ok(Reply::ok(Answer {
@@ -81,10 +81,10 @@ impl Launch {
             let now = self.clock.now();
             let entrance = rooms::enter(&self.database, booking, person, self.policy, claim, now).await?;
             let entrance = entrance.ok_or_else(Problem::forbidden)?;
-            let role = entrance
-                .booking
-                .admit(entrance.role, self.policy, now)
-                .map_err(refused)?;
+            let role = match entrance.booking.admit(entrance.role, self.policy, now) {
+                Ok(role) => role,
+                Err(refusal) => return Err(self.give_up(&entrance, claim, refused(refusal)).await),
+            };
             if entrance.is_claimed || entrance.booking.room.is_some() {
                 let window = entrance
                     .booking
@@ -154,9 +154,9 @@ impl Launch {
     }
 
     /// Nothing half done: a claim that opened nothing is ended before the caller hears of it.
-    async fn give_up(&self, guest: &Guest, claim: Uuid, problem: Problem) -> Problem {
-        if guest.entrance.is_claimed {
-            let ended = rooms::give_up(&self.database, guest.entrance.booking.id, claim).await;
+    async fn give_up(&self, entrance: &Entrance, claim: Uuid, problem: Problem) -> Problem {
+        if entrance.is_claimed {
+            let ended = rooms::give_up(&self.database, entrance.booking.id, claim).await;
             if let Err(error) = ended {
                 tracing::warn!(%error, "the claim ends by itself");
             }
