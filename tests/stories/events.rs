@@ -181,17 +181,9 @@ async fn only_what_the_vendor_itself_says_is_believed() {
     let mut boastful = end.clone();
     let body = json!({"event": "session.end", "room": {"id": room}, "duration": 999_999, "recording_url": "https://evil.example"});
     boastful["body"] = body.to_string().into();
-    // Whoever holds the URL, but not the room's key, gets through the door and no further.
-    through_the_door(&door, &[boastful]).await;
-    assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
-    let refused = world
-        .owner
-        .query_one("SELECT status, reason FROM provider_events", &[])
-        .await
-        .unwrap();
-    assert_eq!(refused.get::<_, &str>(0), "refused");
-    assert_eq!(proof(&world, &lesson).await, json!([null, false, false]));
-    // The forgery used up nothing: the real event, with the same id, still counts.
+    // Whoever holds the URL, but not the room's key, does not get in, and uses up nothing.
+    assert_eq!(door.call(boastful).await.verdict(), "401 webhook-not-authentic");
+    assert_eq!(world.queued().await.len(), 0);
     through_the_door(&door, std::slice::from_ref(end)).await;
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
     assert_eq!(proof(&world, &lesson).await, json!([3600, true, true]));
@@ -315,48 +307,24 @@ async fn of_a_thousand_mutated_webhooks_none_is_accepted_and_none_breaks_anythin
         .lessonspace
         .hold_session(&room, lesson.starts_at, lesson.ends_at());
     let genuine = webhook_event(&webhooks[1]);
-    let before = world.booking(&lesson).await;
     let mut random = StdRng::seed_from_u64(2026);
     let mut at_the_door = BTreeMap::<String, u32>::new();
     for _ in 0..1_000 {
         let (kind, mutant) = mutate(&genuine, &mut random);
         let reply = door.call(mutant.clone()).await;
-        assert!(reply.status < 500, "{kind} gives {}: {mutant}", reply.status);
+        let is_refused = (400..500).contains(&reply.status);
+        assert!(is_refused, "{kind} gives {}: {mutant}", reply.status);
         *at_the_door
             .entry(format!("{kind}: {}", reply.status))
             .or_default() += 1;
     }
-    // What a holder of the URL sends is taken in, and refused for its signature where the key is known.
-    let records = world.queued().await;
-    for chunk in records.chunks(10) {
-        assert_eq!(apply.consume(chunk).await, Vec::<String>::new());
-    }
     assert_eq!(
-        world.booking(&lesson).await,
-        before,
-        "a mutant was believed; the door said {at_the_door:?}"
-    );
-    let believed = world
-        .owner
-        .query_one(
-            "SELECT count(*) FROM provider_events WHERE status <> 'refused'",
-            &[],
-        )
-        .await;
-    assert_eq!(
-        believed.unwrap().get::<_, i64>(0),
+        world.queued().await.len(),
         0,
-        "the door said {at_the_door:?}"
+        "a mutant was taken; the door said {at_the_door:?}"
     );
-    assert_eq!(
-        world.aws.drain(&world.dead_letters).await.len(),
-        0,
-        "a mutant needed a person"
-    );
-    let panics = [&door, &apply]
-        .iter()
-        .any(|function| function.log().iter().any(|line| line.contains("panic\"")));
-    assert!(!panics, "a mutant made a function panic");
+    let panics = door.log().iter().any(|line| line.contains("panic\""));
+    assert!(!panics, "a mutant made the door panic");
     through_the_door(&door, &[genuine]).await;
     assert_eq!(apply.consume(&world.queued().await).await, Vec::<String>::new());
     assert_eq!(

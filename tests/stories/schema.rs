@@ -117,7 +117,6 @@ async fn tokens_events_and_our_own_tables_are_closed_to_clients() {
         "ledger_accounts",
         "ledger_entries",
         "tutor_video_provider_connections",
-        "meeting_keys",
         "provider_events",
         "outbox",
         "idempotency",

@@ -1,4 +1,4 @@
-//! Applies a provider's event to its booking: verify, ask the vendor, merge. May run any number of times
+//! Applies a provider's event, which the door has verified, to its booking: ask the vendor, merge. May run any number of times
 //! for the same event, in any order and side by side; the end state is the same.
 
 use domain::evidence::Evidence;
@@ -47,27 +47,20 @@ impl Job for ApplyEvent {
             return Ok(());
         }
         match &known.room {
-            Some(room) => self.apply(&event, delivery, room, &known).await,
+            Some(room) => self.apply(&event, delivery, room).await,
             None => self.wait(&event, &known).await,
         }
     }
 }
 
 impl ApplyEvent {
-    async fn apply(
-        &self,
-        event: &Event<'_>,
-        delivery: &Delivery,
-        room: &RoomId,
-        known: &Known,
-    ) -> Result<(), JobError> {
+    async fn apply(&self, event: &Event<'_>, delivery: &Delivery, room: &RoomId) -> Result<(), JobError> {
         let now = self.clock.now();
-        let kind = match delivery.verify(room, known.signing_key.as_ref()) {
-            Ok(kind) => kind,
-            Err(reason) => {
-                tracing::warn!(%reason, "event refused");
-                return Ok(lessons::refuse(&self.database, event, &reason.to_string(), now).await?);
-            }
+        let Some(kind) = delivery.kind(room) else {
+            // Signed for this booking and about another room: nothing that time would mend.
+            tracing::warn!("the event is about another room");
+            let reason = "the event is about another room";
+            return Ok(lessons::postpone(&self.database, event, reason, None, now).await?);
         };
         let evidence = self.evidence(kind, room).await?;
         let is_new = lessons::apply(&self.database, event, &evidence, now).await?;

@@ -106,16 +106,24 @@ impl Launch {
         ))
     }
 
+    /// Launches for this person. Whoever opens the room also tells the vendor where to report: that address
+    /// carries the room's key, which only a launch gives, so it takes a second one. A room is saved only
+    /// after that, so every saved room reports.
     async fn open(&self, guest: &Guest) -> Result<Launched, Problem> {
-        let booking = guest.entrance.booking.id;
-        let webhook = WebhookToken::url(&self.webhook_secret, &self.public_base, booking).await?;
-        let webhook = webhook.ok_or_else(Problem::internal)?;
-        let record = guest.entrance.recording_consent;
+        let launched = self.launch(guest, None).await?;
+        if !guest.entrance.is_claimed {
+            return Ok(launched);
+        }
+        let webhook = self.webhook(guest.entrance.booking.id, &launched).await?;
+        self.launch(guest, Some(&webhook)).await
+    }
+
+    async fn launch(&self, guest: &Guest, webhook: Option<&Url>) -> Result<Launched, Problem> {
         let room = RoomRequest {
-            booking,
+            booking: guest.entrance.booking.id,
             window: guest.window,
-            record,
-            webhook: &webhook,
+            record: guest.entrance.recording_consent,
+            webhook,
         };
         let visitor = Visitor {
             profile: guest.profile,
@@ -128,6 +136,17 @@ impl Launch {
             .map_err(vendor_problem)
     }
 
+    async fn webhook(&self, booking: BookingId, launched: &Launched) -> Result<Url, Problem> {
+        let Some(key) = &launched.signing_key else {
+            tracing::error!("the vendor gave no key for the room's webhooks");
+            return Err(vendor_problem(VendorError::NotFound));
+        };
+        let token = WebhookToken::seal(&self.webhook_secret, booking, key).await?;
+        token
+            .and_then(|token| token.url(&self.public_base, booking))
+            .ok_or_else(Problem::internal)
+    }
+
     /// Saves a room that was just opened; a room that was there already must still be the same one.
     async fn keep(&self, guest: &Guest, claim: Uuid, launched: &Launched) -> Result<(), Problem> {
         let kept = if let Some(room) = &guest.entrance.booking.room {
@@ -138,7 +157,6 @@ impl Launch {
                 provider: lessonspace::NAME,
                 room: &launched.room,
                 address: address.as_str(),
-                signing_key: launched.signing_key.as_ref(),
             };
             rooms::opened(&self.database, guest.entrance.booking.id, claim, &opened).await?
         };

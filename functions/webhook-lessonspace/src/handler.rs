@@ -1,6 +1,5 @@
 //! The door for Lessonspace's webhooks: verify, queue, answer. No database and no vendor call, so that a
-//! webhook is not lost because either is down. Source: Lessonspace seed v5.2, section 4.2; the provider's
-//! README for what is verified where.
+//! webhook is not lost because either is down. Source: Lessonspace seed v5.2, section 4.2; the provider's README.
 
 use domain::ids::BookingId;
 use http::StatusCode;
@@ -12,6 +11,7 @@ use platform::problem::Problem;
 use platform::queue::{Envelope, Queue};
 use platform::secrets::Secret;
 use providers::lessonspace::{Delivery, Headers, WebhookToken};
+use secrecy::SecretString;
 use serde_json::json;
 
 /// The largest body taken, in bytes.
@@ -26,8 +26,8 @@ pub(crate) struct WebhookLessonspace {
 
 impl Route for WebhookLessonspace {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
-        let booking = self.authenticate(&call).await?;
-        let delivery = read(&call, booking)?;
+        let (booking, key) = self.open(&call).await?;
+        let delivery = verify(&call, booking, &key)?;
         let dedupe_key = format!("lessonspace/{}", delivery.event_id());
         let envelope = Envelope::new("lessonspace_event", dedupe_key, delivery, &self.clock, &self.ids);
         self.events.send(&envelope).await.map_err(|_| {
@@ -42,24 +42,25 @@ impl Route for WebhookLessonspace {
 }
 
 impl WebhookLessonspace {
-    /// The booking that the URL's token proves we gave this URL out for. A known and an unknown booking
-    /// answer alike.
-    async fn authenticate(&self, call: &Call) -> Result<BookingId, Problem> {
-        let booking = call.query("booking").and_then(|id| id.parse::<BookingId>().ok());
-        let token = call.query("token").map(WebhookToken);
+    /// The booking that we gave this URL out for, and its room's key. A known and an unknown booking answer
+    /// alike.
+    async fn open(&self, call: &Call) -> Result<(BookingId, SecretString), Problem> {
         let secrets = self.secret.all().await?;
-        match (booking, token) {
-            (Some(booking), Some(token)) if token.is_for(booking, &secrets) => {
-                invocation::note("booking_id", booking);
-                Ok(booking)
-            }
-            _ => Err(refused("token")),
-        }
+        let booking = call
+            .query("booking")
+            .and_then(|id| id.parse::<BookingId>().ok())
+            .ok_or_else(|| refused("booking"))?;
+        let key = call
+            .query("token")
+            .and_then(|token| WebhookToken(token).open(booking, &secrets));
+        let key = key.ok_or_else(|| refused("token"))?;
+        invocation::note("booking_id", booking);
+        Ok((booking, key))
     }
 }
 
-fn read(call: &Call, booking: BookingId) -> Result<Delivery, Problem> {
-    let headers = Headers::read(call.headers()).map_err(|_| refused("signature"))?;
+fn verify(call: &Call, booking: BookingId, key: &SecretString) -> Result<Delivery, Problem> {
+    let headers = Headers::read(call.headers()).map_err(|_| refused("no signature"))?;
     let body = call.raw_body();
     if body.len() > LARGEST_BODY {
         return Err(Problem::new(
@@ -68,13 +69,18 @@ fn read(call: &Call, booking: BookingId) -> Result<Delivery, Problem> {
             "The body is too large.",
         ));
     }
-    let unreadable = || Problem::bad_request("malformed-body", "The body is not an event about a room.");
-    let body = std::str::from_utf8(body).map_err(|_| unreadable())?.to_owned();
+    let body = std::str::from_utf8(body)
+        .map_err(|_| refused("not text"))?
+        .to_owned();
     let delivery = Delivery {
         booking,
         headers,
         body,
     };
+    if !delivery.is_signed_with(key) {
+        return Err(refused("signature"));
+    }
+    let unreadable = || Problem::bad_request("malformed-body", "The body is not an event about a room.");
     delivery.is_readable().then_some(delivery).ok_or_else(unreadable)
 }
 

@@ -97,12 +97,6 @@ CREATE INDEX IF NOT EXISTS bookings_tutor ON public.bookings (tutor_id);
 CREATE INDEX IF NOT EXISTS bookings_student ON public.bookings (student_id);
 CREATE UNIQUE INDEX IF NOT EXISTS bookings_room ON public.bookings (meeting_provider, meeting_provider_id);
 
--- The key with which a provider signs the webhooks of one room.
-CREATE TABLE public.meeting_keys (
-    booking_id uuid PRIMARY KEY REFERENCES public.bookings (id) ON DELETE CASCADE,
-    signing_key text NOT NULL
-);
-
 -- What the providers reported ----------------------------------------------------------------------------
 
 CREATE TABLE public.provider_events (
@@ -112,14 +106,14 @@ CREATE TABLE public.provider_events (
     booking_id uuid,
     received_at timestamptz NOT NULL,
     envelope jsonb NOT NULL,
-    status text NOT NULL CHECK (status IN ('waiting', 'applied', 'refused', 'parked')),
+    status text NOT NULL CHECK (status IN ('waiting', 'applied', 'parked')),
     reason text,
     attempts integer NOT NULL DEFAULT 1,
     settled_at timestamptz,
     PRIMARY KEY (provider, event_id)
 );
 COMMENT ON COLUMN public.provider_events.status IS
-    'waiting: matches nothing yet, will be tried again; applied; refused: not authentic; parked: given up, waits for a person';
+    'waiting: matches nothing yet, will be tried again; applied; parked: given up, waits for a person';
 CREATE INDEX provider_events_open ON public.provider_events (received_at) WHERE status IN ('waiting', 'parked');
 CREATE INDEX provider_events_booking ON public.provider_events (booking_id);
 
@@ -164,14 +158,13 @@ CREATE TABLE public.idempotency (
 ALTER TABLE public.profiles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.profile_graph ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.bookings ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.meeting_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.caas_recalculation_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.idempotency ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.firstbell_migrations ENABLE ROW LEVEL SECURITY;
 
-REVOKE ALL ON public.meeting_keys, public.provider_events, public.caas_recalculation_queue, public.outbox,
+REVOKE ALL ON public.provider_events, public.caas_recalculation_queue, public.outbox,
     public.idempotency, public.firstbell_migrations FROM PUBLIC, anon, authenticated;
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON public.profile_graph FROM PUBLIC, anon, authenticated;
 GRANT SELECT ON public.profiles, public.profile_graph, public.bookings TO authenticated;
@@ -219,14 +212,14 @@ CREATE TRIGGER firstbell_guard_bookings BEFORE INSERT OR UPDATE ON public.bookin
 GRANT USAGE ON SCHEMA public TO firstbell_service;
 GRANT SELECT ON public.profiles, public.profile_graph TO firstbell_service;
 GRANT SELECT, UPDATE ON public.bookings TO firstbell_service;
-GRANT SELECT, INSERT, UPDATE ON public.meeting_keys, public.provider_events, public.outbox TO firstbell_service;
+GRANT SELECT, INSERT, UPDATE ON public.provider_events, public.outbox TO firstbell_service;
 GRANT SELECT, INSERT, UPDATE ON public.idempotency TO firstbell_service;
 GRANT SELECT, INSERT ON public.caas_recalculation_queue TO firstbell_service;
 
 DO $service$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['profiles', 'profile_graph', 'bookings', 'meeting_keys', 'provider_events',
+    FOREACH name IN ARRAY ARRAY['profiles', 'profile_graph', 'bookings', 'provider_events',
         'caas_recalculation_queue', 'outbox', 'idempotency'] LOOP
         EXECUTE format('CREATE POLICY firstbell_service ON public.%I TO firstbell_service USING (true) WITH CHECK (true)', name);
     END LOOP;

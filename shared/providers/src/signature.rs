@@ -20,6 +20,11 @@ pub fn sign(key: &SecretString, parts: &[&[u8]]) -> String {
         .unwrap_or_default()
 }
 
+/// A key for one purpose, derived from `secret`.
+pub(crate) fn derive(secret: &SecretString, purpose: &[u8]) -> Option<[u8; 32]> {
+    Some(mac(secret, &[purpose])?.finalize().into_bytes().into())
+}
+
 /// Whether `signature` (hexadecimal) is the HMAC-SHA256 of the concatenated `parts` under one of `keys`.
 /// Compares in constant time.
 pub fn is_signed(keys: &[SecretString], parts: &[&[u8]], signature: &str) -> bool {

@@ -5,19 +5,16 @@ use domain::ids::{BookingId, RoomId};
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
 use platform::outbox::Message;
-use secrecy::SecretString;
 use serde_json::Value;
 use tokio_postgres::types::Type;
 
 /// What is known when an event arrives; one row whether or not anything is known.
 /// $1 provider, $2 event id, $3 booking.
 pub const LOAD: &str = "
-    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id,
-           k.signing_key
+    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id
     FROM (SELECT) AS nothing
     LEFT JOIN provider_events e ON e.provider = $1 AND e.event_id = $2
-    LEFT JOIN bookings b ON b.id = $3
-    LEFT JOIN meeting_keys k ON k.booking_id = b.id";
+    LEFT JOIN bookings b ON b.id = $3";
 
 /// Records the event as applied and merges what the provider saw into the booking. Runs once per event:
 /// a second time finds it applied and changes nothing. The merge only ever adds: earliest start, latest
@@ -61,17 +58,6 @@ pub const APPLY: &str = "
         WHERE meeting_ended_at IS NOT NULL
         ON CONFLICT (source) DO NOTHING)
     SELECT count(*) AS applied FROM event";
-
-/// Records an event that is not authentic. $1 provider, $2 event id, $3 kind, $4 booking, $5 received at,
-/// $6 envelope, $7 now, $8 reason. An event that was applied stays applied.
-pub const REFUSE: &str = "
-    INSERT INTO provider_events AS e
-        (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at, reason)
-    VALUES ($1, $2, $3, $4, $5, $6, 'refused', $7, $8)
-    ON CONFLICT (provider, event_id) DO UPDATE
-    SET status = 'refused', reason = $8, settled_at = $7, attempts = e.attempts + 1
-    WHERE e.status = 'waiting'
-    RETURNING event_id";
 
 /// Keeps an event that matches nothing yet and schedules its next try, or parks it when $11 is NULL.
 /// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 reason,
@@ -127,8 +113,6 @@ pub struct Known {
     pub booking_exists: bool,
     /// The booking's room, once opened.
     pub room: Option<RoomId>,
-    /// The key that signs the room's webhooks.
-    pub signing_key: Option<SecretString>,
 }
 
 /// Loads what is known.
@@ -148,7 +132,6 @@ pub async fn load(database: &Database, event: &Event<'_>) -> Result<Known, Datab
         is_settled: status == Some("applied"),
         booking_exists: column::<Option<uuid::Uuid>>(&row, "booking_id")?.is_some(),
         room: column::<Option<String>>(&row, "meeting_provider_id")?.map(RoomId),
-        signing_key: column::<Option<String>>(&row, "signing_key")?.map(SecretString::from),
     })
 }
 
@@ -185,18 +168,6 @@ pub async fn apply(
         .await?
         .ok_or(DatabaseError::Unexpected("no row"))?;
     Ok(column::<i64>(&row, "applied")? > 0)
-}
-
-/// Records that the event is not authentic, and why.
-pub async fn refuse(
-    database: &Database,
-    event: &Event<'_>,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), DatabaseError> {
-    let mut params = Vec::from(common(event, &now));
-    params.push((&reason, Type::TEXT));
-    database.query(REFUSE, &params).await.map(drop)
 }
 
 /// Keeps the event until `again` is due, or parks it without `again`.

@@ -15,7 +15,6 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("bookings::ASSIGN_STUDENT", bookings::ASSIGN_STUDENT),
     ("lessons::LOAD", lessons::LOAD),
     ("lessons::APPLY", lessons::APPLY),
-    ("lessons::REFUSE", lessons::REFUSE),
     ("lessons::POSTPONE", lessons::POSTPONE),
     ("lessons::REPLAY", lessons::REPLAY),
     ("rooms::ENTER", rooms::ENTER),

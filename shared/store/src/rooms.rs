@@ -10,7 +10,6 @@ use domain::people::Role;
 use domain::window::JoinPolicy;
 use jiff::{SignedDuration, Timestamp};
 use platform::database::{Database, DatabaseError, Param, column};
-use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -47,19 +46,13 @@ pub const ENTER: &str = "
     FROM bookings b JOIN profiles p ON p.id = $2
     WHERE b.id = $1";
 
-/// Saves the room that a claim opened, and the key its webhooks are signed with. A claim that ran out but
-/// was not taken over still counts. $1 booking, $2 claim, $3 provider, $4 room, $5 address, $6 key or NULL.
+/// Saves the room that a claim opened. A claim that ran out but was not taken over still counts.
+/// $1 booking, $2 claim, $3 provider, $4 room, $5 address.
 pub const OPENED: &str = "
-    WITH saved AS (
-        UPDATE bookings
-        SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = $5,
-            room_claim = NULL, room_claimed_until = NULL
-        WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
-        RETURNING id),
-    key AS (
-        INSERT INTO meeting_keys (booking_id, signing_key) SELECT id, $6 FROM saved WHERE $6::text IS NOT NULL
-        ON CONFLICT (booking_id) DO UPDATE SET signing_key = excluded.signing_key)
-    SELECT id FROM saved";
+    UPDATE bookings
+    SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = $5, room_claim = NULL, room_claimed_until = NULL
+    WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
+    RETURNING id";
 
 /// Ends a claim whose opening failed, so that the next person need not wait. $1 booking, $2 claim.
 pub const GIVE_UP: &str = "
@@ -124,8 +117,6 @@ pub struct OpenedRoom<'a> {
     pub room: &'a RoomId,
     /// Its address without anybody's access.
     pub address: &'a str,
-    /// The key that signs its webhooks, if the provider has one.
-    pub signing_key: Option<&'a SecretString>,
 }
 
 /// Saves the room; `false` if another opening won meanwhile with another room.
@@ -135,14 +126,12 @@ pub async fn opened(
     claim: Uuid,
     opened: &OpenedRoom<'_>,
 ) -> Result<bool, DatabaseError> {
-    let key = opened.signing_key.map(ExposeSecret::expose_secret);
-    let params: [Param<'_>; 6] = [
+    let params: [Param<'_>; 5] = [
         (&booking.0, Type::UUID),
         (&claim, Type::UUID),
         (&opened.provider, Type::TEXT),
         (&opened.room.0, Type::TEXT),
         (&opened.address, Type::TEXT),
-        (&key, Type::TEXT),
     ];
     Ok(database.query_opt(OPENED, &params).await?.is_some())
 }

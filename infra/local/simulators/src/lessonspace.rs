@@ -61,7 +61,9 @@ pub struct Faults {
     /// Every answer takes so long. Two first launches of one id that overlap in that time make two rooms:
     /// the vendor promises one room per id, not what happens in a race.
     pub delay_ms: u64,
-    /// So many answers from now on fail.
+    /// So many answers go well first.
+    pub spare_next: u32,
+    /// So many answers from then on fail.
     pub fail_next: u32,
     /// With this status; 503 if 0.
     pub fail_with: u16,
@@ -172,8 +174,9 @@ impl Lessonspace {
     async fn fault(&self) -> Result<(), Answer> {
         let (delay, failure) = {
             let faults = &mut self.books().faults;
-            let fails = faults.fail_next > 0;
-            faults.fail_next = faults.fail_next.saturating_sub(1);
+            let fails = faults.spare_next == 0 && faults.fail_next > 0;
+            faults.fail_next -= u32::from(fails);
+            faults.spare_next = faults.spare_next.saturating_sub(1);
             let status = StatusCode::from_u16(faults.fail_with).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             (Duration::from_millis(faults.delay_ms), fails.then_some(status))
         };

@@ -1,6 +1,5 @@
 //! What we ask of Lessonspace.
 
-use super::webhook::WebhookToken;
 use crate::error::{VendorError, read};
 use domain::evidence::ProviderSession;
 use domain::ids::{BookingId, ProfileId, RoomId};
@@ -55,8 +54,8 @@ pub struct RoomRequest<'a> {
     pub window: JoinWindow,
     /// Whether sound and picture may be recorded.
     pub record: bool,
-    /// Where the vendor reports to, including the token that proves it was told by us.
-    pub webhook: &'a Url,
+    /// Where the vendor is to report to from now on; without it, where it was told before.
+    pub webhook: Option<&'a Url>,
 }
 
 /// The person who enters.
@@ -135,7 +134,7 @@ impl Lessonspace {
         room: &RoomRequest<'_>,
         visitor: &Visitor<'_>,
     ) -> Result<Launched, VendorError> {
-        let body = json!({
+        let mut body = json!({
             "id": room.booking,
             "name": "Lesson",
             "allow_guests": false,
@@ -147,8 +146,12 @@ impl Lessonspace {
                 "leader": visitor.role == Role::Tutor,
             },
             "timeouts": {"not_before": room.window.opens_at, "not_after": room.window.closes_at},
-            "webhooks": {"session": {"start": room.webhook, "end": room.webhook}},
         });
+        // Left out rather than null: null would take back what the vendor was told before.
+        if let (Some(webhook), Some(fields)) = (room.webhook, body.as_object_mut()) {
+            let webhooks = json!({"session": {"start": webhook, "end": webhook}});
+            fields.insert("webhooks".into(), webhooks);
+        }
         let request = self
             .request(reqwest::Method::POST, "spaces/launch/")
             .await?
@@ -230,13 +233,4 @@ impl Lessonspace {
             .timeout(outbound::budget());
         Ok(request.header(http::header::AUTHORIZATION, authorization))
     }
-}
-
-/// The address a room's webhooks go to: ours, with the booking and the token that binds it.
-pub(super) fn webhook_url(public_base: &Url, booking: BookingId, token: &WebhookToken) -> Option<Url> {
-    let mut url = public_base.join("api/webhooks/lessonspace").ok()?;
-    url.query_pairs_mut()
-        .append_pair("booking", &booking.to_string())
-        .append_pair("token", &token.0);
-    Some(url)
 }

@@ -5,7 +5,7 @@ mod api;
 mod webhook;
 
 pub use api::{Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
-pub use webhook::{Delivery, Headers, Kind, Unauthentic, WebhookToken};
+pub use webhook::{Delivery, Headers, Kind, NoSignature, WebhookToken};
 
 /// `provider_events.provider` and `bookings.meeting_provider`.
 pub const NAME: &str = "lessonspace";

@@ -1,46 +1,73 @@
 //! What Lessonspace tells us, and how we know that it is Lessonspace.
 //!
-//! Two locks. The URL that we gave the vendor carries a token bound to the booking (HMAC with
-//! `LESSONSPACE_SECRET`), which the door checks without a database. The body is signed with the room's own
-//! key, which the vendor gave us when the room was opened; the consumer checks that, since it has the key.
-//! And even then only the vendor's session list is believed for times and recordings.
+//! The vendor signs the webhooks of a room with the room's own key, which it gives us when the room is
+//! opened. The URL that we then give the vendor carries that key, sealed for ourselves and bound to the
+//! booking. So whoever answers the door can tell, without a database, that the URL is ours and that the body
+//! is the vendor's. And even then only the vendor's session list is believed for times and recordings.
 
-use super::api::webhook_url;
-use crate::signature::{is_signed, sign};
+use crate::signature::{derive, is_signed};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use domain::ids::{BookingId, RoomId};
 use http::HeaderMap;
 use platform::secrets::{Secret, SecretError};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 /// Separates this use of the secret from any other, and one version of the scheme from the next.
-const TOKEN_PURPOSE: &[u8] = b"lessonspace-webhook/v1/";
+const PURPOSE: &[u8] = b"lessonspace-webhook/v2";
 
 const LONGEST_ID: usize = 200;
 
-/// Proves that a webhook URL was made by us for one booking.
+/// A room's signing key, sealed under our secret for one booking: nonce and ciphertext, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookToken(pub String);
 
+fn sealing_key(secret: &SecretString) -> Option<RandomizedNonceKey> {
+    RandomizedNonceKey::new(&AES_256_GCM, &derive(secret, PURPOSE)?).ok()
+}
+
 impl WebhookToken {
-    /// The URL to give to the vendor for `booking`.
-    pub async fn url(
+    /// Seals a room's key for `booking`.
+    pub async fn seal(
         secret: &Secret,
-        public_base: &Url,
         booking: BookingId,
-    ) -> Result<Option<Url>, SecretError> {
-        let token = Self(sign(
-            &secret.first().await?,
-            &[TOKEN_PURPOSE, booking.0.as_bytes()],
-        ));
-        Ok(webhook_url(public_base, booking, &token))
+        key: &SecretString,
+    ) -> Result<Option<Self>, SecretError> {
+        Ok(Self::seal_with(&secret.first().await?, booking, key))
     }
 
-    /// Whether the token belongs to `booking`; constant time.
-    pub fn is_for(&self, booking: BookingId, secrets: &[SecretString]) -> bool {
-        is_signed(secrets, &[TOKEN_PURPOSE, booking.0.as_bytes()], &self.0)
+    fn seal_with(secret: &SecretString, booking: BookingId, key: &SecretString) -> Option<Self> {
+        let mut sealed = key.expose_secret().as_bytes().to_vec();
+        let bound_to = Aad::from(booking.0.as_bytes());
+        let nonce = sealing_key(secret)?
+            .seal_in_place_append_tag(bound_to, &mut sealed)
+            .ok()?;
+        Some(Self(hex::encode([nonce.as_ref().as_slice(), &sealed].concat())))
+    }
+
+    /// The room's key, if one of `secrets` sealed this token for `booking`.
+    pub fn open(&self, booking: BookingId, secrets: &[SecretString]) -> Option<SecretString> {
+        let bytes = hex::decode(&self.0).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        secrets.iter().find_map(|secret| {
+            let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
+            let bound_to = Aad::from(booking.0.as_bytes());
+            let key = sealing_key(secret)?
+                .open_in_place(nonce, bound_to, &mut sealed)
+                .ok()?;
+            std::str::from_utf8(key).ok().map(SecretString::from)
+        })
+    }
+
+    /// The address that a room's webhooks go to.
+    pub fn url(&self, public_base: &Url, booking: BookingId) -> Option<Url> {
+        let mut url = public_base.join("api/webhooks/lessonspace").ok()?;
+        url.query_pairs_mut()
+            .append_pair("booking", &booking.to_string())
+            .append_pair("token", &self.0);
+        Some(url)
     }
 }
 
@@ -55,33 +82,24 @@ pub struct Headers {
     pub signature: String,
 }
 
-/// Why a delivery is not believed. For the log and the record, never for the sender.
+/// No signature, several, or one that cannot be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unauthentic {
-    /// No signature, several, or one that cannot be one.
-    #[error("no well-formed signature")]
-    Malformed,
-    /// Signed by somebody else, or for another body.
-    #[error("the signature does not fit the body")]
-    Forged,
-    /// Authentic, but about another room than the URL's booking has.
-    #[error("the event is about another room")]
-    OtherRoom,
-}
+#[error("no well-formed signature")]
+pub struct NoSignature;
 
 impl Headers {
     /// Reads them; the signature must be there once and look like one.
-    pub fn read(headers: &HeaderMap) -> Result<Self, Unauthentic> {
+    pub fn read(headers: &HeaderMap) -> Result<Self, NoSignature> {
         let single = |name: &str| {
             let mut values = headers.get_all(name).iter();
             let value = values.next()?.to_str().ok()?;
             (values.next().is_none() && !value.is_empty() && value.len() <= LONGEST_ID)
                 .then(|| value.to_owned())
         };
-        let signature = single("x-webhook-signature").ok_or(Unauthentic::Malformed)?;
+        let signature = single("x-webhook-signature").ok_or(NoSignature)?;
         let is_sha256 = hex::decode(&signature).is_ok_and(|bytes| bytes.len() == 32);
         if !is_sha256 {
-            return Err(Unauthentic::Malformed);
+            return Err(NoSignature);
         }
         Ok(Self {
             id: single("x-webhook-id"),
@@ -150,24 +168,27 @@ impl Delivery {
         format!("{}/{own}", self.booking)
     }
 
-    /// Whether the body is a JSON object that names a room; what the door can check of the content.
+    /// Whether the vendor signed this body for the room whose key this is; constant time.
+    pub fn is_signed_with(&self, key: &SecretString) -> bool {
+        is_signed(
+            std::slice::from_ref(key),
+            &[self.body.as_bytes()],
+            &self.headers.signature,
+        )
+    }
+
+    /// Whether the body is a JSON object that names a room.
     pub fn is_readable(&self) -> bool {
         self.read().is_some_and(|body| body.room.is_some())
     }
 
-    /// Verifies that the vendor signed this body for this room, and tells what it is about.
-    pub fn verify(&self, room: &RoomId, signing_key: Option<&SecretString>) -> Result<Kind, Unauthentic> {
-        let keys = signing_key.map(std::slice::from_ref).unwrap_or_default();
-        if !is_signed(keys, &[self.body.as_bytes()], &self.headers.signature) {
-            return Err(Unauthentic::Forged);
-        }
-        let body = self.read().ok_or(Unauthentic::Malformed)?;
-        if body.room.is_none_or(|named| named.id != *room) {
-            return Err(Unauthentic::OtherRoom);
-        }
+    /// What a verified delivery is about; `None` if it is about another room.
+    pub fn kind(&self, room: &RoomId) -> Option<Kind> {
+        let body = self.read()?;
+        body.room.filter(|named| named.id == *room)?;
         // The signed body's word counts before the header's, which is not signed.
         let name = body.event.as_deref().or(self.headers.event.as_deref());
-        Ok(name.map_or(Kind::Other, Kind::read))
+        Some(name.map_or(Kind::Other, Kind::read))
     }
 
     fn read(&self) -> Option<Body> {
@@ -178,6 +199,7 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::sign;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -198,29 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_end_of_the_right_room_is_believed() {
-        let key = SecretString::from("room-key");
-        let kind = delivery(BODY, "room-key").verify(&RoomId("room-1".into()), Some(&key));
+    fn a_signed_end_of_the_right_room_is_believed_and_nothing_else() {
+        let ended = delivery(BODY, "room-key");
+        assert!(ended.is_signed_with(&SecretString::from("room-key")));
+        assert!(!ended.is_signed_with(&SecretString::from("other-key")));
+        let kind = ended.kind(&RoomId("room-1".into()));
         assert_eq!(
             kind,
-            Ok(Kind::SessionEnd),
+            Some(Kind::SessionEnd),
             "unknown fields of the vendor are tolerated"
         );
-    }
-
-    #[test]
-    fn nothing_else_is() {
-        let (key, room) = (SecretString::from("room-key"), RoomId("room-1".into()));
-        assert_eq!(
-            delivery(BODY, "other").verify(&room, Some(&key)),
-            Err(Unauthentic::Forged)
-        );
-        assert_eq!(
-            delivery(BODY, "room-key").verify(&room, None),
-            Err(Unauthentic::Forged)
-        );
-        let elsewhere = delivery(BODY, "room-key").verify(&RoomId("room-2".into()), Some(&key));
-        assert_eq!(elsewhere, Err(Unauthentic::OtherRoom));
+        assert_eq!(ended.kind(&RoomId("room-2".into())), None);
     }
 
     #[test]
@@ -236,16 +246,28 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_the_door_for_its_booking_only() {
+    fn a_token_opens_for_its_booking_only_and_gives_the_rooms_key() {
         let secrets = [SecretString::from("current"), SecretString::from("previous")];
         let (mine, yours) = (BookingId(Uuid::from_u128(1)), BookingId(Uuid::from_u128(2)));
-        let token = WebhookToken(sign(&secrets[1], &[TOKEN_PURPOSE, mine.0.as_bytes()]));
-        assert!(
-            token.is_for(mine, &secrets),
+        let key = SecretString::from("room-key");
+        let token = WebhookToken::seal_with(&secrets[1], mine, &key).unwrap();
+        let opened = token
+            .open(mine, &secrets)
+            .map(|key| key.expose_secret().to_owned());
+        assert_eq!(
+            opened.as_deref(),
+            Some("room-key"),
             "a URL given out before a rotation still works"
         );
-        assert!(!token.is_for(yours, &secrets));
-        assert!(!token.is_for(mine, &secrets[..1]));
+        assert!(token.open(yours, &secrets).is_none());
+        assert!(token.open(mine, &secrets[..1]).is_none());
+        assert!(!token.0.contains(&hex::encode("room-key")), "the key can be read");
+        for malformed in ["", "00", "zz", &token.0[2..]] {
+            assert!(
+                WebhookToken(malformed.into()).open(mine, &secrets).is_none(),
+                "{malformed:?} opens"
+            );
+        }
     }
 
     proptest! {
@@ -257,8 +279,7 @@ mod tests {
             if let Ok(body) = String::from_utf8(bytes) {
                 let mut forged = delivery(BODY, "room-key");
                 forged.body = body;
-                let verdict = forged.verify(&RoomId("room-1".into()), Some(&SecretString::from("room-key")));
-                prop_assert_eq!(verdict, Err(Unauthentic::Forged));
+                prop_assert!(!forged.is_signed_with(&SecretString::from("room-key")));
             }
         }
     }
