@@ -26,11 +26,19 @@ PASSWORD = "local"
 # Locally a secret is the value itself. Keys of a real vendor in the environment take the place of ours,
 # and with them the vendor that of its simulator.
 SECRETS = {
-    "LESSONSPACE_API_KEY": os.environ.get("LESSONSPACE_API_KEY", "00000000-1111-2222-3333-444444444444"),
-    "LESSONSPACE_SECRET": os.environ.get("LESSONSPACE_SECRET", "a-secret-of-the-local-stack"),
-    "CRON_SECRET": os.environ.get("CRON_SECRET", "a-cron-secret-of-the-local-stack"),
+    name: os.environ.get(name, value)
+    for name, value in {
+        "LESSONSPACE_API_KEY": "00000000-1111-2222-3333-444444444444",
+        "LESSONSPACE_SECRET": "a-secret-of-the-local-stack",
+        "CRON_SECRET": "a-cron-secret-of-the-local-stack",
+        "STRIPE_SECRET_KEY": "sk_test_of-the-local-stack",
+        "STRIPE_WEBHOOK_SECRET": "whsec_of-the-local-stack",
+        "FAPSHI_API_KEY": "FAK_TEST_of-the-local-stack",
+        "FAPSHI_PAYOUT_KEY": "FAK_TEST_of-the-local-payouts",
+        "FAPSHI_WEBHOOK_SECRET": "a-secret-agreed-with-the-local-fapshi",
+    }.items()
 }
-IS_REAL_LESSONSPACE = "LESSONSPACE_API_KEY" in os.environ
+FAPSHI_USERS = {name: os.environ.get(name, name.lower()) for name in ("FAPSHI_API_USER", "FAPSHI_PAYOUT_USER")}
 
 
 def say(text):
@@ -124,9 +132,11 @@ def deploy(aws, template, parameters):
             # MiniStack does not create the routes of an API's OpenAPI body: `route` does.
             apis[name] = resource["Properties"].pop("Body")
             resource["Properties"] = {"Name": name, "ProtocolType": "HTTP"}
+    # Too long for a request's body, here as on AWS.
+    aws.client("s3").put_object(Bucket="code", Key="template.json", Body=json.dumps(translated))
     cloudformation = aws.client("cloudformation")
     cloudformation.create_stack(
-        StackName="firstbell", TemplateBody=json.dumps(translated), Capabilities=["CAPABILITY_IAM"],
+        StackName="firstbell", TemplateURL=f"{aws.endpoint}/code/template.json", Capabilities=["CAPABILITY_IAM"],
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
     while True:
@@ -187,7 +197,7 @@ def up(binaries):
     state = {"pids": [], "database_owner": postgres.url, "simulators": simulators, "clock": str(clock)}
     state["cron_secret"] = SECRETS["CRON_SECRET"]
     say("starting the vendor simulators and MiniStack")
-    environment = {"LESSONSPACE_API_KEY": SECRETS["LESSONSPACE_API_KEY"], "CLOCK_OFFSET_FILE": str(clock)}
+    environment = {**SECRETS, **FAPSHI_USERS, "CLOCK_OFFSET_FILE": str(clock)}
     program = [str(binaries / "simulators"), simulators.removeprefix("http://")]
     state["pids"].append(start("simulators", program, **environment))
     aws = Aws(free_port())
@@ -204,19 +214,34 @@ def up(binaries):
         "JwksUrl": f"{simulators}/identity/.well-known/jwks.json",
         "PublicBaseUrl": "http://127.0.0.1/",
         "AllowedOrigin": "http://localhost:3000",
-        "LessonspaceApiUrl": f"{simulators}/lessonspace/v2/",
         "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
+        "FapshiApiUser": FAPSHI_USERS["FAPSHI_API_USER"],
+        "FapshiPayoutUser": FAPSHI_USERS["FAPSHI_PAYOUT_USER"],
+        "PaymentReturnUrl": os.environ.get("PAYMENT_RETURN_URL", "http://localhost:3000/paid"),
+        **vendors(simulators),
     }
     # What the template has a default for needs no value here, but MiniStack wants every value it is to know.
     defaults = {name: str(p["Default"]) for name, p in template["Parameters"].items() if "Default" in p}
     parameters = {**defaults, **parameters}
-    if IS_REAL_LESSONSPACE:
-        parameters["LessonspaceApiUrl"] = "https://api.thelessonspace.com/v2/"
     physical, api = deploy(aws, template, parameters)
     tell_public_address(aws, physical["Launch"], os.environ.get("PUBLIC_BASE_URL", api))
     state.update(aws=aws.endpoint, api=api, physical=physical)
     STATE.write_text(json.dumps(state, indent=1))
     say(f"ready after {time.monotonic() - began:.1f} s: {api}")
+
+
+def vendors(simulators):
+    """Where each vendor is: its simulator, unless the environment has a key of the real one."""
+    fapshi = "sandbox" if SECRETS["FAPSHI_API_KEY"].startswith("FAK_TEST_") else "live"
+    addresses = {
+        "LessonspaceApiUrl": ("LESSONSPACE_API_KEY", "https://api.thelessonspace.com/v2/", "lessonspace/v2/"),
+        "StripeApiUrl": ("STRIPE_SECRET_KEY", "https://api.stripe.com/", "stripe/"),
+        "FapshiApiUrl": ("FAPSHI_API_KEY", f"https://{fapshi}.fapshi.com/", "fapshi/"),
+    }
+    return {
+        parameter: real if key in os.environ else f"{simulators}/{path}"
+        for parameter, (key, real, path) in addresses.items()
+    }
 
 
 def tell_public_address(aws, function, address):

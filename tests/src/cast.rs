@@ -77,6 +77,10 @@ pub struct Lesson {
     pub status: &'static str,
     /// Whether the student is set already; otherwise the client learns.
     pub has_student: bool,
+    /// The pinned price in minor units.
+    pub price: i64,
+    /// Of this currency.
+    pub currency: &'static str,
 }
 
 impl Lesson {
@@ -93,6 +97,8 @@ impl Lesson {
             minutes: 60,
             status: "confirmed",
             has_student: true,
+            price: 10_000,
+            currency: "TTD",
         }
     }
 
@@ -106,8 +112,8 @@ impl Lesson {
         let student = self.has_student.then_some(cast.student);
         let insert = "INSERT INTO bookings (id, client_id, tutor_id, student_id, status, session_start_time,
                           session_duration, recording_consent, price_minor, price_currency)
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, true, 10000, 'TTD')";
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8, $9)";
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [
             &self.id,
             &cast.parent,
             &cast.tutor,
@@ -115,6 +121,8 @@ impl Lesson {
             &self.status,
             &self.starts_at,
             &self.minutes,
+            &self.price,
+            &self.currency,
         ];
         database.execute(insert, &row).await.expect("a booking");
         self

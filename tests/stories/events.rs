@@ -152,7 +152,7 @@ async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
         .await
         .unwrap();
     let database = platform::database::Database::at(&world.environment["DATABASE_URL"]);
-    let sent = store::lessons::replay(
+    let sent = store::events::replay(
         &database,
         "lessonspace",
         None,

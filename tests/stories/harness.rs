@@ -6,8 +6,11 @@ use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use jiff::{SignedDuration, Timestamp};
 use lambda_simulator::{InvocationStatus, Simulator};
 use serde_json::{Value, json};
+use simulators::fapshi::{Fapshi, Service};
 use simulators::identity::{AUDIENCE, Identity};
 use simulators::lessonspace::{Lessonspace, Webhook};
+use simulators::mailbox::Letter;
+use simulators::stripe::Stripe;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -26,6 +29,11 @@ pub(crate) const API_KEY: &str = "11111111-2222-3333-4444-555555555555";
 pub(crate) const WEBHOOK_SECRET: &str = "the-secret-of-the-webhook-urls";
 pub(crate) const LEGACY_SECRET: &str = "a-legacy-token-secret-of-supabase";
 pub(crate) const CRON_SECRET: &str = "the-secret-of-the-platforms-cron";
+pub(crate) const STRIPE_KEY: &str = "sk_test_of-the-stories";
+pub(crate) const STRIPE_WEBHOOK_SECRET: &str = "whsec_of-the-stories";
+pub(crate) const FAPSHI_KEY: &str = "FAK_TEST_of-the-stories";
+pub(crate) const FAPSHI_PAYOUT_KEY: &str = "FAK_TEST_of-the-payouts";
+pub(crate) const FAPSHI_WEBHOOK_SECRET: &str = "a-secret-agreed-with-fapshi";
 const TEMPLATE: &str = "stories_template";
 
 fn variable(name: &str) -> String {
@@ -170,8 +178,12 @@ pub(crate) struct World {
     pub(crate) cast: Cast,
     pub(crate) identity: Identity,
     pub(crate) lessonspace: Lessonspace,
+    pub(crate) stripe: Stripe,
+    pub(crate) fapshi: Fapshi,
     pub(crate) aws: Aws,
     pub(crate) events: String,
+    pub(crate) payments: String,
+    pub(crate) refunds: String,
     pub(crate) dead_letters: String,
     pub(crate) artifacts: String,
     clock: PathBuf,
@@ -185,18 +197,53 @@ impl World {
         let cast = Cast::arrive(&owner).await;
         let aws = Aws::connect().await;
         let (events, dead_letters) = (aws.queue("events").await, aws.queue("dead").await);
+        let (payments, refunds) = (aws.queue("payments").await, aws.queue("refunds").await);
         let artifacts = aws.bucket().await;
         let clock = std::env::temp_dir().join(format!("clock-{database}"));
         std::fs::write(&clock, "0").unwrap();
         let story_clock = platform::clock::Clock::shifted_by(clock.clone());
         // The issuer's name need not be its address.
-        let identity = Identity::new("https://issuer.story/auth/v1", story_clock);
+        let identity = Identity::new("https://issuer.story/auth/v1", story_clock.clone());
         let issuer = simulators::serve(identity.router()).await.unwrap();
         // The vendor's links name its address, which is known only once it is served: so it gets a fixed
         // name, which the stories never open.
         let lessonspace = Lessonspace::new("http://vendor.story/", API_KEY);
         let vendor = simulators::serve(lessonspace.router()).await.unwrap();
+        let stripe = Stripe::new(
+            "http://cards.story/",
+            STRIPE_KEY,
+            STRIPE_WEBHOOK_SECRET,
+            story_clock,
+        );
+        let cards = simulators::serve(stripe.router()).await.unwrap();
+        let service = |user: &str, key: &str| Service {
+            user: user.into(),
+            key: key.into(),
+        };
+        let fapshi = Fapshi::new(
+            "http://momo.story/",
+            service("collections", FAPSHI_KEY),
+            service("payouts", FAPSHI_PAYOUT_KEY),
+            FAPSHI_WEBHOOK_SECRET,
+        );
+        let momo = simulators::serve(fapshi.router()).await.unwrap();
         let settings = [
+            ("STRIPE_API_URL", format!("http://{cards}/")),
+            ("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()),
+            ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET.to_owned()),
+            ("FAPSHI_API_URL", format!("http://{momo}/")),
+            ("FAPSHI_API_USER", "collections".to_owned()),
+            ("FAPSHI_API_KEY", FAPSHI_KEY.to_owned()),
+            ("FAPSHI_PAYOUT_USER", "payouts".to_owned()),
+            ("FAPSHI_PAYOUT_KEY", FAPSHI_PAYOUT_KEY.to_owned()),
+            ("FAPSHI_WEBHOOK_SECRET", FAPSHI_WEBHOOK_SECRET.to_owned()),
+            (
+                "PAYMENT_METHODS",
+                "card,card_on_file,mobile_money_link,mobile_money".to_owned(),
+            ),
+            ("PAYMENT_RETURN_URL", "https://app.story/paid".to_owned()),
+            ("PAYMENTS_QUEUE_URL", payments.clone()),
+            ("REFUNDS_QUEUE_URL", refunds.clone()),
             ("DATABASE_URL", service_url(&database)),
             ("JWT_ISSUER", identity.issuer().to_owned()),
             ("JWT_AUDIENCE", AUDIENCE.to_owned()),
@@ -219,8 +266,12 @@ impl World {
             cast,
             identity,
             lessonspace,
+            stripe,
+            fapshi,
             aws,
             events,
+            payments,
+            refunds,
             dead_letters,
             artifacts,
             clock,
@@ -292,9 +343,14 @@ impl World {
 
     /// What came through the door: the queue's messages, as the consumer receives them.
     pub(crate) async fn queued(&self) -> Vec<Value> {
-        let arn = self.aws.arn(&self.events).await;
+        self.queued_in(&self.events).await
+    }
+
+    /// A queue's messages, as its consumer receives them.
+    pub(crate) async fn queued_in(&self, queue: &str) -> Vec<Value> {
+        let arn = self.aws.arn(queue).await;
         self.aws
-            .drain(&self.events)
+            .drain(queue)
             .await
             .iter()
             .map(|message| sqs_record(message, &arn))
@@ -336,6 +392,16 @@ pub(crate) fn webhook_event(webhook: &Webhook) -> Value {
     event["headers"] = json!(headers);
     event["body"] = webhook.body.clone().into();
     set_query(&mut event, &webhook.url);
+    event
+}
+
+/// A gateway's webhook as API Gateway hands it to its door.
+pub(crate) fn letter_event(sample: &str, letter: &Letter) -> Value {
+    let mut event = request(sample, "", Uuid::nil());
+    for (name, value) in &letter.headers {
+        event["headers"][*name] = value.clone().into();
+    }
+    event["body"] = letter.body.clone().into();
     event
 }
 

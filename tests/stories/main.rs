@@ -23,6 +23,7 @@ mod idempotency;
 mod joining;
 mod money;
 mod outbox;
+mod payments;
 mod round_trips;
 mod schema;
 mod secrecy;

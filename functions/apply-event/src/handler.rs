@@ -1,106 +1,120 @@
-//! Applies a provider's event, which the door has verified, to its booking: ask the vendor, merge. May run any number of times
-//! for the same event, in any order and side by side; the end state is the same.
+//! Applies a provider's event, which the door has verified. Whatever the event says, the provider is asked what
+//! is true now, and that is entered. May run any number of times for the same event, in any order and side by
+//! side; the end state is the same.
 
-use domain::evidence::Evidence;
-use domain::ids::RoomId;
+use domain::ids::BookingId;
 use jiff::{SignedDuration, Timestamp};
-use platform::batch::{Job, JobError};
+use platform::batch::{Job, JobError, Message as Readable};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
-use platform::invocation;
 use platform::outbox::Message;
 use platform::queue::Envelope;
-use providers::error::VendorError;
-use providers::lessonspace::{self, Delivery, Kind, Lessonspace};
+use providers::fapshi::{self, Fapshi};
+use providers::lessonspace::{self, Lessonspace};
+use providers::stripe::{self, Stripe};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::lessons::{self, Event, Known};
+use store::events::{self, Event};
 
-/// An event whose booking or room is not there yet is tried again after 1, 2, 4, … minutes, in all for
-/// about eight and a half hours; then it is parked for a person.
+/// An event that matches nothing yet is tried again after 1, 2, 4, … minutes, in all for about eight and a
+/// half hours; then it is parked for a person.
 const MOST_ATTEMPTS: i32 = 9;
 
 pub(crate) struct ApplyEvent {
     pub(crate) database: Database,
     pub(crate) lessonspace: Lessonspace,
+    pub(crate) stripe: Stripe,
+    pub(crate) fapshi: Fapshi,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
 }
 
-impl Job for ApplyEvent {
-    type Message = Envelope<Delivery>;
+/// A message, by its provider.
+pub(crate) enum Incoming {
+    Lessonspace(Envelope<lessonspace::Delivery>),
+    Stripe(Envelope<stripe::Delivery>),
+    Fapshi(Envelope<fapshi::Delivery>),
+}
 
-    async fn run(&self, envelope: Envelope<Delivery>) -> Result<(), JobError> {
-        let whole = serde_json::to_value(&envelope).map_err(|_| JobError::Permanent("not JSON"))?;
-        let (delivery, id) = (&envelope.payload, envelope.payload.event_id());
-        invocation::note("booking_id", delivery.booking);
-        let event = Event {
-            provider: lessonspace::NAME,
-            id: &id,
-            kind: delivery.headers.event.as_deref().unwrap_or("unnamed"),
-            booking: delivery.booking,
-            received_at: envelope.occurred_at,
-            envelope: &whole,
-        };
-        let known = lessons::load(&self.database, &event).await?;
-        if known.is_settled {
-            return Ok(());
+#[derive(Deserialize)]
+struct Label {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Readable for Incoming {
+    fn read(body: &str) -> Result<Self, JobError> {
+        let label: Label =
+            serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope"))?;
+        match label.kind.as_str() {
+            "lessonspace_event" => Readable::read(body).map(Self::Lessonspace),
+            "stripe_event" => Readable::read(body).map(Self::Stripe),
+            "fapshi_event" => Readable::read(body).map(Self::Fapshi),
+            _ => Err(JobError::Permanent("an event of an unknown provider")),
         }
-        match &known.room {
-            Some(room) => self.apply(&event, delivery, room).await,
-            None => self.wait(&event, &known).await,
+    }
+
+    fn correlation_id(&self) -> Option<&str> {
+        match self {
+            Self::Lessonspace(envelope) => envelope.correlation_id(),
+            Self::Stripe(envelope) => envelope.correlation_id(),
+            Self::Fapshi(envelope) => envelope.correlation_id(),
         }
     }
 }
 
-impl ApplyEvent {
-    async fn apply(&self, event: &Event<'_>, delivery: &Delivery, room: &RoomId) -> Result<(), JobError> {
-        let now = self.clock.now();
-        let Some(kind) = delivery.kind(room) else {
-            // Signed for this booking and about another room: nothing that time would mend.
-            tracing::warn!("the event is about another room");
-            let reason = "the event is about another room";
-            return Ok(lessons::postpone(&self.database, event, reason, None, now).await?);
-        };
-        let evidence = self.evidence(kind, room).await?;
-        let is_new = lessons::apply(&self.database, event, &evidence, now).await?;
-        tracing::info!(kind = event.kind, is_new, "event applied");
-        Ok(())
-    }
+impl Job for ApplyEvent {
+    type Message = Incoming;
 
-    /// What the vendor itself says of the room, whatever the event says.
-    async fn evidence(&self, kind: Kind, room: &RoomId) -> Result<Evidence, JobError> {
-        if kind == Kind::Other {
-            return Ok(Evidence::default());
+    async fn run(&self, incoming: Incoming) -> Result<(), JobError> {
+        match incoming {
+            Incoming::Lessonspace(envelope) => self.lesson(envelope).await,
+            Incoming::Stripe(envelope) => self.stripe(envelope).await,
+            Incoming::Fapshi(envelope) => self.fapshi(envelope).await,
         }
-        let sessions = self.lessonspace.sessions(room).await.map_err(vendor_error)?;
-        let evidence = Evidence::from_sessions(&sessions);
-        let is_listed = if kind == Kind::SessionEnd {
-            evidence.ended_at.is_some()
-        } else {
-            evidence.has_begun()
-        };
-        is_listed
-            .then_some(evidence)
-            .ok_or(JobError::Transient("the vendor does not list the session yet"))
+    }
+}
+
+/// The whole message, to be kept and sent again.
+pub(crate) fn whole<T: Serialize>(envelope: &Envelope<T>) -> Result<Value, JobError> {
+    serde_json::to_value(envelope).map_err(|_| JobError::Permanent("not JSON"))
+}
+
+/// An event as it is recorded.
+pub(crate) fn event<'a, T>(
+    provider: &'static str,
+    id: &'a str,
+    kind: &'a str,
+    booking: Option<BookingId>,
+    envelope: &Envelope<T>,
+    whole: &'a Value,
+) -> Event<'a> {
+    Event {
+        provider,
+        id,
+        kind,
+        booking,
+        received_at: envelope.occurred_at,
+        envelope: whole,
+    }
+}
+
+impl ApplyEvent {
+    /// Keeps an event that came before what it is about: whoever makes that may still be saving it.
+    pub(crate) async fn wait(&self, event: &Event<'_>, attempts: i32, reason: &str) -> Result<(), JobError> {
+        let now = self.clock.now();
+        let again = (attempts < MOST_ATTEMPTS).then(|| self.again(event.envelope, attempts, now));
+        let is_parked = again.is_none();
+        tracing::warn!(reason, attempts, is_parked, "event matches nothing");
+        Ok(events::postpone(&self.database, event, reason, again.as_ref(), now).await?)
     }
 
-    /// Keeps an event that came before its room: the launch that opens it may still be saving it.
-    async fn wait(&self, event: &Event<'_>, known: &Known) -> Result<(), JobError> {
-        let reason = if known.booking_exists {
-            "the room is not known yet"
-        } else {
-            "no such booking"
-        };
+    /// Keeps an event that no time would mend for a person.
+    pub(crate) async fn park(&self, event: &Event<'_>, reason: &str) -> Result<(), JobError> {
+        tracing::error!(reason, "event parked");
         let now = self.clock.now();
-        let again = (known.attempts < MOST_ATTEMPTS).then(|| self.again(event.envelope, known.attempts, now));
-        tracing::warn!(
-            reason,
-            attempts = known.attempts,
-            is_parked = again.is_none(),
-            "event matches nothing"
-        );
-        Ok(lessons::postpone(&self.database, event, reason, again.as_ref(), now).await?)
+        Ok(events::postpone(&self.database, event, reason, None, now).await?)
     }
 
     fn again(&self, envelope: &Value, attempts: i32, now: Timestamp) -> Message {
@@ -114,16 +128,5 @@ impl ApplyEvent {
             envelope: envelope.clone(),
             due_at,
         }
-    }
-}
-
-fn vendor_error(error: VendorError) -> JobError {
-    tracing::warn!(%error, "session list");
-    match error {
-        VendorError::Transient { .. } | VendorError::NotFound => {
-            JobError::Transient("the vendor does not answer")
-        }
-        // Our key or our organisation is wrong: an operator mends that, and the event must survive until then.
-        VendorError::Permanent { .. } => JobError::Transient("the vendor refuses us"),
     }
 }

@@ -1,39 +1,40 @@
 //! Consumes `provider-events`.
 
 mod handler;
+mod lessons;
+mod payments;
 
 use platform::batch::{self, BatchPolicy};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::queue::Queue;
+use providers::fapshi::{Fapshi, FapshiConfig};
 use providers::lessonspace::{Lessonspace, LessonspaceConfig};
+use providers::stripe::{Stripe, StripeConfig};
 use std::time::Duration;
 
 fn configure(mut env: Env) -> Result<(BatchPolicy, handler::ApplyEvent), ConfigError> {
     let clock = env.clock();
-    let (database, lessonspace) = (
-        Database::from_env(&mut env),
-        LessonspaceConfig::from_env(&mut env),
-    );
+    let database = Database::from_env(&mut env);
+    let lessonspace = LessonspaceConfig::from_env(&mut env);
+    let (stripe, fapshi) = (StripeConfig::from_env(&mut env), FapshiConfig::from_env(&mut env));
     let quarantine: Option<String> = env.required("DEAD_LETTER_QUEUE_URL");
     env.finish(|| {
-        let quarantine = Queue::at(quarantine?);
         let policy = BatchPolicy {
             concurrency: 4,
             worst_case: Duration::from_secs(15),
-            quarantine,
+            quarantine: Queue::at(quarantine?),
         };
-        let (database, lessonspace) = (database?, Lessonspace::new(lessonspace?));
-        Some((
-            policy,
-            handler::ApplyEvent {
-                database,
-                lessonspace,
-                ids: Ids::random(clock.clone()),
-                clock,
-            },
-        ))
+        let job = handler::ApplyEvent {
+            database: database?,
+            lessonspace: Lessonspace::new(lessonspace?),
+            stripe: Stripe::new(stripe?),
+            fapshi: Fapshi::new(fapshi?),
+            ids: Ids::random(clock.clone()),
+            clock,
+        };
+        Some((policy, job))
     })
 }
 

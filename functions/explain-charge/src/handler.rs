@@ -37,6 +37,8 @@ struct Answer {
     current: Verdict,
     /// What it corrected, latest first.
     corrected: Vec<Verdict>,
+    /// How it was paid; for the client only.
+    payments: Value,
 }
 
 impl Route for ExplainCharge {
@@ -46,15 +48,16 @@ impl Route for ExplainCharge {
         let decisions = sessions::explain(&self.database, id, person)
             .await?
             .ok_or_else(Problem::forbidden)?;
-        let mut decisions = decisions.into_iter().map(verdict);
+        let mut decisions = decisions.into_iter();
         let current = decisions.next().ok_or_else(|| {
             let detail = "The session is not settled yet.";
             Problem::new(StatusCode::NOT_FOUND, "not-settled", detail)
         })?;
         Ok(Reply::ok(Answer {
             session_id: id,
-            current,
-            corrected: decisions.collect(),
+            payments: current.payments.clone(),
+            current: verdict(current),
+            corrected: decisions.map(verdict).collect(),
         }))
     }
 }

@@ -23,8 +23,14 @@ impl Scheduled for RelayOutbox {
 fn configure(mut env: Env) -> Result<RelayOutbox, ConfigError> {
     let (clock, database) = (env.clock(), Database::from_env(&mut env));
     let events: Option<String> = env.required("PROVIDER_EVENTS_QUEUE_URL");
+    let payments: Option<String> = env.required("PAYMENTS_QUEUE_URL");
+    let refunds: Option<String> = env.required("REFUNDS_QUEUE_URL");
     env.finish(|| {
-        let routes = Routes::from([("provider-events".into(), Queue::at(events?))]);
+        let routes = Routes::from([
+            ("provider-events".into(), Queue::at(events?)),
+            ("payments".into(), Queue::at(payments?)),
+            ("refunds".into(), Queue::at(refunds?)),
+        ]);
         Some(RelayOutbox {
             database: database?,
             routes,

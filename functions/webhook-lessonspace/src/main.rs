@@ -4,21 +4,18 @@ mod handler;
 
 use platform::api;
 use platform::config::{ConfigError, Env};
-use platform::ids::Ids;
-use platform::queue::Queue;
+use platform::webhook::Door;
+use providers::lessonspace;
 
 fn configure(mut env: Env) -> Result<handler::WebhookLessonspace, ConfigError> {
-    let clock = env.clock();
-    let (secret, events) = (
+    let (secret, door) = (
         env.secret("LESSONSPACE_SECRET"),
-        env.required::<String>("PROVIDER_EVENTS_QUEUE_URL"),
+        Door::from_env(lessonspace::NAME, &mut env),
     );
     env.finish(|| {
         Some(handler::WebhookLessonspace {
             secret: secret?,
-            events: Queue::at(events?),
-            ids: Ids::random(clock.clone()),
-            clock,
+            door: door?,
         })
     })
 }

@@ -36,6 +36,14 @@ uuid_id! {
     /// `profiles.id`, which is the `sub` of the person's token.
     ProfileId
 }
+uuid_id! {
+    /// `payments.id`; the collection of a charge has the charge's id.
+    PaymentId
+}
+uuid_id! {
+    /// `refunds.id`.
+    RefundId
+}
 
 /// The provider's own id of a room, as its webhooks carry it (`bookings.meeting_provider_id`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

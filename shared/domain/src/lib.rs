@@ -3,12 +3,15 @@
 //! Everything here is a pure function of its arguments: no I/O, no async, no clock and no vendor's name
 //! in a rule. Read it in this order: who is who ([`people`]), when the door is open ([`window`]), what a
 //! booking is and who may do what with it ([`booking`]), what the provider saw ([`evidence`]), what a
-//! tutor may add ([`snapshot`]), and what it all costs ([`session`], [`settlement`], [`money`]).
+//! tutor may add ([`snapshot`]), what it all costs ([`session`], [`settlement`],
+//! [`money`]), and how that is paid ([`payment`], [`gateway`]).
 
 pub mod booking;
 pub mod evidence;
+pub mod gateway;
 pub mod ids;
 pub mod money;
+pub mod payment;
 pub mod people;
 pub mod session;
 pub mod settlement;

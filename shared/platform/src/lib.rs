@@ -29,3 +29,4 @@ pub mod redaction;
 pub mod schedule;
 pub mod secrets;
 mod tls;
+pub mod webhook;

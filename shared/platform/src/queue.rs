@@ -40,13 +40,17 @@ pub struct Envelope<T> {
 impl<T> Envelope<T> {
     /// A message about now, caused by the current invocation.
     pub fn new(kind: &str, dedupe_key: impl Into<String>, payload: T, clock: &Clock, ids: &Ids) -> Self {
-        let id = ids.next();
+        Self::at(kind, dedupe_key, payload, clock.now(), ids.next())
+    }
+
+    /// A message about what happened at `now`.
+    pub fn at(kind: &str, dedupe_key: impl Into<String>, payload: T, now: Timestamp, id: Uuid) -> Self {
         let correlation_id = invocation::correlation_id();
         Self {
             v: ENVELOPE_VERSION,
             kind: kind.into(),
             id,
-            occurred_at: clock.now(),
+            occurred_at: now,
             correlation_id: correlation_id.clone().unwrap_or_else(|| id.to_string()),
             causation_id: correlation_id,
             dedupe_key: dedupe_key.into(),

@@ -30,7 +30,7 @@ pub enum VendorError {
 }
 
 impl VendorError {
-    const SILENT: Self = Self::Transient {
+    pub(crate) const SILENT: Self = Self::Transient {
         status: None,
         retry_after_seconds: None,
     };
@@ -53,27 +53,56 @@ impl VendorError {
     }
 }
 
+/// A vendor's answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    retry_after_seconds: Option<u32>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Waits for the whole answer, up to the largest that is read.
+    pub(crate) async fn wait(sent: reqwest::Result<Response>) -> Result<Self, VendorError> {
+        let mut response = sent.map_err(|_| VendorError::SILENT)?;
+        let status = response.status();
+        let retry_after = response.headers().get(http::header::RETRY_AFTER);
+        let retry_after_seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| VendorError::SILENT)? {
+            if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
+                return Err(VendorError::Permanent {
+                    status: status.as_u16(),
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Self {
+            status,
+            retry_after_seconds,
+            body,
+        })
+    }
+
+    /// The JSON of a success, of which unknown fields are ignored.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
+        if self.status.is_success() {
+            self.body()
+        } else {
+            Err(VendorError::from_status(self.status, self.retry_after_seconds))
+        }
+    }
+
+    /// The JSON, whatever the status.
+    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
+        // Garbage with a success status is a proxy's error page as often as not.
+        serde_json::from_slice(&self.body).map_err(|_| VendorError::Transient {
+            status: Some(self.status.as_u16()),
+            retry_after_seconds: None,
+        })
+    }
+}
+
 /// Reads a JSON answer, of which unknown fields are ignored.
 pub(crate) async fn read<T: DeserializeOwned>(sent: reqwest::Result<Response>) -> Result<T, VendorError> {
-    let mut response = sent.map_err(|_| VendorError::SILENT)?;
-    let status = response.status();
-    if !status.is_success() {
-        let retry_after = response.headers().get(http::header::RETRY_AFTER);
-        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        return Err(VendorError::from_status(status, seconds));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| VendorError::SILENT)? {
-        if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-            return Err(VendorError::Permanent {
-                status: status.as_u16(),
-            });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    // Garbage with a success status is a proxy's error page as often as not.
-    serde_json::from_slice(&body).map_err(|_| VendorError::Transient {
-        status: Some(status.as_u16()),
-        retry_after_seconds: None,
-    })
+    Answer::wait(sent).await?.json()
 }

@@ -2,5 +2,7 @@
 //! with every fact it relies on and where that fact comes from.
 
 pub mod error;
+pub mod fapshi;
 pub mod lessonspace;
 pub mod signature;
+pub mod stripe;

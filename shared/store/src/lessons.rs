@@ -1,11 +1,10 @@
 //! What a provider's event does to a booking: recorded once, applied once, in one statement each.
 
+use crate::events::{Event, common};
 use domain::evidence::Evidence;
 use domain::ids::{BookingId, RoomId};
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::outbox::Message;
-use serde_json::Value;
 use tokio_postgres::types::Type;
 
 /// What is known when an event arrives; one row whether or not anything is known.
@@ -59,49 +58,6 @@ pub const APPLY: &str = "
         ON CONFLICT (source) DO NOTHING)
     SELECT count(*) AS applied FROM event";
 
-/// Keeps an event that matches nothing yet and schedules its next try, or parks it when $11 is NULL.
-/// $1 provider, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now, $8 reason,
-/// $9 message id, $10 queue, $11 due at or NULL.
-pub const POSTPONE: &str = "
-    WITH event AS (
-        INSERT INTO provider_events AS e
-            (provider, event_id, kind, booking_id, received_at, envelope, status, settled_at, reason)
-        VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11::timestamptz IS NULL THEN 'parked' ELSE 'waiting' END, $7, $8)
-        ON CONFLICT (provider, event_id) DO UPDATE
-        SET status = excluded.status, envelope = $6, reason = $8, settled_at = $7, attempts = e.attempts + 1
-        WHERE e.status <> 'applied'
-        RETURNING 1)
-    INSERT INTO outbox (id, queue, envelope, due_at)
-    SELECT $9, $10, $6, $11 FROM event WHERE $11::timestamptz IS NOT NULL
-    RETURNING id";
-
-/// Sends one recorded event through the queue again, whatever became of it, or all that are parked.
-/// $1 provider, $2 event id or NULL for all that are parked, $3 queue, $4 now.
-pub const REPLAY: &str = "
-    WITH again AS (
-        UPDATE provider_events SET status = 'waiting', attempts = 0, settled_at = $4
-        WHERE provider = $1 AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
-        RETURNING envelope)
-    INSERT INTO outbox (id, queue, envelope, due_at)
-    SELECT gen_random_uuid(), $3, envelope, $4 FROM again RETURNING id";
-
-/// A provider's event on its way into the books.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event<'a> {
-    /// The provider's name.
-    pub provider: &'static str,
-    /// Identifies it among the provider's.
-    pub id: &'a str,
-    /// What it is, in the provider's words.
-    pub kind: &'a str,
-    /// The booking it claims to be about.
-    pub booking: BookingId,
-    /// When it came in.
-    pub received_at: Timestamp,
-    /// The whole message, to be sent again if need be.
-    pub envelope: &'a Value,
-}
-
 /// What is known about an event and its booking.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -116,11 +72,15 @@ pub struct Known {
 }
 
 /// Loads what is known.
-pub async fn load(database: &Database, event: &Event<'_>) -> Result<Known, DatabaseError> {
+pub async fn load(
+    database: &Database,
+    event: &Event<'_>,
+    booking: BookingId,
+) -> Result<Known, DatabaseError> {
     let params: [Param<'_>; 3] = [
         (&event.provider, Type::TEXT),
         (&event.id, Type::TEXT),
-        (&event.booking.0, Type::UUID),
+        (&booking.0, Type::UUID),
     ];
     let row = database
         .query_opt(LOAD, &params)
@@ -133,20 +93,6 @@ pub async fn load(database: &Database, event: &Event<'_>) -> Result<Known, Datab
         booking_exists: column::<Option<uuid::Uuid>>(&row, "booking_id")?.is_some(),
         room: column::<Option<String>>(&row, "meeting_provider_id")?.map(RoomId),
     })
-}
-
-type Common<'a> = [Param<'a>; 7];
-
-fn common<'a>(event: &'a Event<'_>, now: &'a Timestamp) -> Common<'a> {
-    [
-        (&event.provider, Type::TEXT),
-        (&event.id, Type::TEXT),
-        (&event.kind, Type::TEXT),
-        (&event.booking.0, Type::UUID),
-        (&event.received_at, Type::TIMESTAMPTZ),
-        (event.envelope, Type::JSONB),
-        (now, Type::TIMESTAMPTZ),
-    ]
 }
 
 /// Applies the event with what the provider itself says of the lesson; `false` if it was applied before.
@@ -168,44 +114,4 @@ pub async fn apply(
         .await?
         .ok_or(DatabaseError::Unexpected("no row"))?;
     Ok(column::<i64>(&row, "applied")? > 0)
-}
-
-/// Keeps the event until `again` is due, or parks it without `again`.
-pub async fn postpone(
-    database: &Database,
-    event: &Event<'_>,
-    reason: &str,
-    again: Option<&Message>,
-    now: Timestamp,
-) -> Result<(), DatabaseError> {
-    let (id, queue, due_at) = (
-        again.map(|m| m.id),
-        again.map(|m| m.queue),
-        again.map(|m| m.due_at),
-    );
-    let mut params = Vec::from(common(event, &now));
-    params.extend([
-        (&reason as _, Type::TEXT),
-        (&id as _, Type::UUID),
-        (&queue as _, Type::TEXT),
-        (&due_at as _, Type::TIMESTAMPTZ),
-    ]);
-    database.query(POSTPONE, &params).await.map(drop)
-}
-
-/// Sends one kept event again, or all parked ones of a provider; returns how many.
-pub async fn replay(
-    database: &Database,
-    provider: &str,
-    event_id: Option<&str>,
-    queue: &str,
-    now: Timestamp,
-) -> Result<usize, DatabaseError> {
-    let params: [Param<'_>; 4] = [
-        (&provider, Type::TEXT),
-        (&event_id, Type::TEXT),
-        (&queue, Type::TEXT),
-        (&now, Type::TIMESTAMPTZ),
-    ];
-    Ok(database.query(REPLAY, &params).await?.len())
 }

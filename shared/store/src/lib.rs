@@ -3,7 +3,9 @@
 
 pub mod bookings;
 pub mod charging;
+pub mod events;
 pub mod lessons;
+pub mod payments;
 pub mod policy;
 pub mod rooms;
 pub mod sessions;
@@ -13,10 +15,24 @@ pub mod snapshots;
 pub const STATEMENTS: &[(&str, &str)] = &[
     ("bookings::SEEN_BY", bookings::SEEN_BY),
     ("bookings::ASSIGN_STUDENT", bookings::ASSIGN_STUDENT),
+    ("events::RECORD", events::RECORD),
+    ("events::ATTEMPTS", events::ATTEMPTS),
+    ("events::POSTPONE", events::POSTPONE),
+    ("events::REPLAY", events::REPLAY),
     ("lessons::LOAD", lessons::LOAD),
     ("lessons::APPLY", lessons::APPLY),
-    ("lessons::POSTPONE", lessons::POSTPONE),
-    ("lessons::REPLAY", lessons::REPLAY),
+    ("payments::START", payments::START),
+    ("payments::OPENED", payments::OPENED),
+    ("payments::GIVE_UP", payments::GIVE_UP),
+    ("payments::SEEN_BY", payments::SEEN_BY),
+    ("payments::LOOK_AT_TAB", payments::LOOK_AT_TAB),
+    ("payments::ASK_FOR_PART", payments::ASK_FOR_PART),
+    ("payments::PAID", payments::PAID),
+    ("payments::DECLINED", payments::DECLINED),
+    ("payments::SETTLE", payments::SETTLE),
+    ("payments::LOOK_AT_REFUND", payments::LOOK_AT_REFUND),
+    ("payments::REFUNDED", payments::REFUNDED),
+    ("payments::DISPUTED", payments::DISPUTED),
     ("rooms::ENTER", rooms::ENTER),
     ("rooms::OPENED", rooms::OPENED),
     ("rooms::GIVE_UP", rooms::GIVE_UP),

@@ -1,6 +1,7 @@
 //! Sessions, their decisions and their ledger. Every decision is one statement: the status, the charge, the
 //! event and the ledger entries stand or fall together, and only if nobody decided meanwhile.
 
+use crate::payments::{CARD_GATEWAY, LookAtTab};
 use domain::ids::{BookingId, ProfileId};
 use domain::money::Money;
 use domain::session::{Session, SessionPolicy, SessionStatus};
@@ -48,32 +49,41 @@ pub const SEEN_BY: &str = "SELECT * FROM sessions WHERE id = $1 AND $2 IN (clien
 pub const CLAIM_DUE: &str =
     "SELECT * FROM sessions WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 
-/// Writes decisions, a row each: status, charge, event and ledger entries. A session that was decided since
-/// it was read is left out. A decision after the first takes back the entries of the one before.
+/// Writes decisions, a row each: status, charge, event, ledger entries and, where money may have to move, the
+/// collection of the charge and the job that looks at the booking's tab. A session that was decided since it
+/// was read is left out. A decision after the first takes back the entries of the one before.
 /// $1 sessions, $2 decisions made when read, $3 charges, $4 statuses, $5 charge, $6 payout, $7 fee,
-/// $8 explanations, $9 no-show marks, $10 cancellations, $11 now.
+/// $8 explanations, $9 no-show marks, $10 cancellations, $11 jobs, $12 now, $13 the card gateway.
 pub const DECIDE: &str = "
     WITH decided AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::jsonb[], $9::timestamptz[], $10::timestamptz[])
-        AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, marked_at, called_off_at)),
+            $7::bigint[], $8::jsonb[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
+        AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, marked_at, called_off_at, job)),
     settled AS (
         UPDATE sessions s
-        SET status = d.status, decisions = s.decisions + 1, settled_at = $11, due_at = NULL,
+        SET status = d.status, decisions = s.decisions + 1, settled_at = $12, due_at = NULL,
             no_show_marked_at = coalesce(s.no_show_marked_at, d.marked_at),
             cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
         FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
-        RETURNING s.id, s.client_id, s.tutor_id, s.currency, s.decisions, d.charge_id, d.status, d.charge,
-            d.payout, d.fee, d.explanation),
+        RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.currency, s.decisions, d.charge_id, d.status,
+            d.charge, d.payout, d.fee, d.explanation, d.job),
     charged AS (
         INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency,
             explanation, decided_at)
-        SELECT charge_id, id, decisions, status, charge, payout, fee, currency, explanation, $11 FROM settled),
+        SELECT charge_id, id, decisions, status, charge, payout, fee, currency, explanation, $12 FROM settled),
     told AS (
         INSERT INTO session_events (session_id, kind, occurred_at, data)
-        SELECT id, CASE WHEN decisions = 1 THEN 'settled' ELSE 'corrected' END, $11,
+        SELECT id, CASE WHEN decisions = 1 THEN 'settled' ELSE 'corrected' END, $12,
                jsonb_build_object('status', status, 'charge_id', charge_id)
         FROM settled),
+    collected AS (
+        INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
+        SELECT charge_id, booking_id, client_id, $13, 'saved_card', charge_id, charge, currency, 'opening', $12
+        FROM settled WHERE charge > 0),
+    jobs AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT (job ->> 'id')::uuid, 'payments', job, $12 FROM settled s
+        WHERE charge > 0 OR EXISTS (SELECT FROM payments p WHERE p.booking_id = s.booking_id)),
     booked AS (
         SELECT s.charge_id, 'settlement' AS kind, e.account_kind, e.owner_id, s.currency, e.amount
         FROM settled s CROSS JOIN LATERAL (VALUES
@@ -92,23 +102,33 @@ pub const DECIDE: &str = "
         JOIN ledger_entries e ON e.charge_id = c.id AND e.kind = 'settlement'),
     entries AS (
         INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at)
-        SELECT charge_id, concat_ws('/', account_kind, owner_id, currency), kind, amount, currency, $11 FROM booked
+        SELECT charge_id, concat_ws('/', account_kind, owner_id, currency), kind, amount, currency, $12 FROM booked
         UNION ALL
-        SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $11 FROM taken_back)
+        SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $12 FROM taken_back)
     SELECT id FROM settled";
 
 /// Takes a session off the list of what is due without a new decision. $1 sessions.
 pub const NOTHING_NEW: &str =
     "UPDATE sessions SET due_at = NULL WHERE id = ANY($1) AND decisions > 0 RETURNING id";
 
-/// Why a session costs what it costs: its decisions, latest first, and their ledger entries.
+/// Why a session costs what it costs: its decisions, latest first, their ledger entries and, for the client,
+/// how it was paid.
 /// $1 session, $2 person.
 pub const EXPLAIN: &str = "
     SELECT c.decision, c.status, c.charge_minor, c.payout_minor, c.fee_minor, c.currency, c.explanation, c.decided_at,
            coalesce((
                SELECT jsonb_agg(jsonb_build_object('account', split_part(e.account_id, '/', 1), 'kind', e.kind,
                                                    'amount', e.amount_minor) ORDER BY e.id)
-               FROM ledger_entries e WHERE e.charge_id = c.id), '[]') AS entries
+               FROM ledger_entries e WHERE e.charge_id = c.id), '[]') AS entries,
+           coalesce((
+               SELECT jsonb_agg(jsonb_build_object('id', p.id, 'method', p.method, 'status', p.status,
+                   'amount', jsonb_build_object('amount', p.amount_minor, 'currency', p.currency),
+                   'refunded', jsonb_build_object('currency', p.currency, 'amount', coalesce((
+                       SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id AND r.status = 'done'), 0)))
+                   ORDER BY p.created_at, p.id)
+               FROM payments p
+               WHERE p.booking_id = s.booking_id AND s.client_id = $2 AND p.amount_minor > 0 AND p.status <> 'closed'),
+               '[]') AS payments
     FROM sessions s LEFT JOIN charges c ON c.session_id = s.id
     WHERE s.id = $1 AND $2 IN (s.client_id, s.tutor_id)
     ORDER BY c.decision DESC NULLS LAST";
@@ -167,6 +187,8 @@ pub struct Explained {
     pub explanation: Value,
     /// The ledger entries.
     pub entries: Value,
+    /// How it was paid; for the client only.
+    pub payments: Value,
     /// When it was decided.
     pub decided_at: Timestamp,
 }
@@ -295,10 +317,11 @@ struct Columns {
     explanations: Vec<Value>,
     marks: Vec<Option<Timestamp>>,
     cancellations: Vec<Option<Timestamp>>,
+    jobs: Vec<Value>,
 }
 
 impl Columns {
-    fn of(decisions: &[Decision<'_>], ids: &Ids) -> Self {
+    fn of(decisions: &[Decision<'_>], ids: &Ids, now: Timestamp) -> Self {
         let mut columns = Self::default();
         for Decision { stored, settlement } in decisions {
             columns.sessions.push(stored.id);
@@ -315,11 +338,14 @@ impl Columns {
             columns
                 .cancellations
                 .push(settlement.explanation.facts.cancelled_at);
+            columns
+                .jobs
+                .push(LookAtTab::envelope(stored.session.booking, ids, now));
         }
         columns
     }
 
-    fn params<'a>(&'a self, now: &'a Timestamp) -> [Param<'a>; 11] {
+    fn params<'a>(&'a self, now: &'a Timestamp) -> [Param<'a>; 13] {
         [
             (&self.sessions, Type::UUID_ARRAY),
             (&self.decisions, Type::INT4_ARRAY),
@@ -331,7 +357,9 @@ impl Columns {
             (&self.explanations, Type::JSONB_ARRAY),
             (&self.marks, Type::TIMESTAMPTZ_ARRAY),
             (&self.cancellations, Type::TIMESTAMPTZ_ARRAY),
+            (&self.jobs, Type::JSONB_ARRAY),
             (now, Type::TIMESTAMPTZ),
+            (&CARD_GATEWAY, Type::TEXT),
         ]
     }
 }
@@ -343,7 +371,7 @@ pub async fn decide(
     ids: &Ids,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let columns = Columns::of(&[decision], ids);
+    let columns = Columns::of(&[decision], ids, now);
     Ok(!database.query(DECIDE, &columns.params(&now)).await?.is_empty())
 }
 
@@ -372,7 +400,7 @@ pub async fn settle_due(
             .query(NOTHING_NEW, &[(&unchanged, Type::UUID_ARRAY)])
             .await?;
     }
-    let columns = Columns::of(&decisions, ids);
+    let columns = Columns::of(&decisions, ids, now);
     transaction.commit(DECIDE, &columns.params(&now)).await?;
     Ok(due.len())
 }
@@ -407,6 +435,7 @@ fn read_explained(row: &Row) -> Result<Explained, DatabaseError> {
         ],
         explanation: column(row, "explanation")?,
         entries: column(row, "entries")?,
+        payments: column(row, "payments")?,
         decided_at: column(row, "decided_at")?,
     })
 }

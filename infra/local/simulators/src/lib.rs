@@ -2,8 +2,11 @@
 //! they send, and can be told to be slow, to fail, to repeat and to reorder. A vendor is a module with a
 //! `router()`; tests run it in their own process through [`serve`], the local stack through the binary.
 
+pub mod fapshi;
 pub mod identity;
 pub mod lessonspace;
+pub mod mailbox;
+pub mod stripe;
 
 use axum::Router;
 use std::net::SocketAddr;

@@ -1,0 +1,76 @@
+//! Events about money: ask the gateway where the payment, refund or dispute stands, enter that.
+
+use crate::handler::{ApplyEvent, event, whole};
+use domain::gateway::Finding;
+use platform::batch::JobError;
+use platform::queue::Envelope;
+use providers::error::VendorError;
+use providers::{fapshi, stripe};
+use store::events::{self, Event};
+use store::payments::{self, Entered};
+
+impl ApplyEvent {
+    pub(crate) async fn stripe(&self, envelope: Envelope<stripe::Delivery>) -> Result<(), JobError> {
+        let whole = whole(&envelope)?;
+        let notice = envelope.payload.notice();
+        let notice = notice.ok_or(JobError::Permanent("not an event"))?;
+        let event = event(stripe::NAME, &notice.id, &notice.kind, None, &envelope, &whole);
+        let finding = self.stripe.look_up(&notice.subject).await.map_err(vendor_error)?;
+        self.enter(&event, &finding).await
+    }
+
+    pub(crate) async fn fapshi(&self, envelope: Envelope<fapshi::Delivery>) -> Result<(), JobError> {
+        let whole = whole(&envelope)?;
+        let notice = envelope.payload.notice();
+        let notice = notice.ok_or(JobError::Permanent("not an event"))?;
+        let id = notice.event_id();
+        let event = event(fapshi::NAME, &id, &notice.status, None, &envelope, &whole);
+        let (transaction, finding) = if notice.is_payout() {
+            let transaction = self.fapshi.payout_status(&notice.transaction).await;
+            let transaction = transaction.map_err(vendor_error)?;
+            let finding = transaction.refund();
+            (transaction, finding)
+        } else {
+            let transaction = self.fapshi.status(&notice.transaction).await;
+            let transaction = transaction.map_err(vendor_error)?;
+            let finding = transaction.payment();
+            (transaction, finding)
+        };
+        // The webhook is not signed: one that names another payment than the gateway does is somebody's try.
+        if notice.external_id.is_some() && notice.external_id != transaction.external_id {
+            return self.park(&event, "the gateway names another payment").await;
+        }
+        if transaction.is_open() {
+            return Err(JobError::Transient("the gateway does not say so yet"));
+        }
+        self.enter(&event, &finding).await
+    }
+
+    async fn enter(&self, event: &Event<'_>, finding: &Finding) -> Result<(), JobError> {
+        let now = self.clock.now();
+        match payments::enter_with(&self.database, finding, event, &self.ids, now).await? {
+            Entered::Yes => {
+                tracing::info!(kind = event.kind, "event applied");
+                Ok(())
+            }
+            Entered::Unknown => {
+                let attempts = events::attempts(&self.database, event).await?;
+                self.wait(event, attempts, "no such payment").await
+            }
+            Entered::Disagrees => {
+                self.park(event, "another amount or currency than was asked for")
+                    .await
+            }
+        }
+    }
+}
+
+fn vendor_error(error: VendorError) -> JobError {
+    tracing::warn!(%error, "gateway");
+    match error {
+        VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
+        VendorError::NotFound => JobError::Permanent("the gateway does not know it"),
+        // Our key is wrong: an operator mends that, and the event must survive until then.
+        VendorError::Permanent { .. } => JobError::Transient("the gateway refuses us"),
+    }
+}

@@ -1,0 +1,204 @@
+//! Takes the next step on a booking's tab: charge the card on file, decide a refund, or give up what is not
+//! needed. May run any number of times for the same tab, side by side; the tab ends the same. Source: product
+//! page, "Sessions and money".
+
+use domain::gateway::{Card, Declined, Finding, Outcome};
+use domain::ids::{BookingId, PaymentId};
+use domain::money::{Money, MoneyError};
+use domain::payment::{Advice, Next, Refund};
+use jiff::Timestamp;
+use platform::batch::{Job, JobError};
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
+use platform::invocation;
+use platform::queue::Envelope;
+use providers::error::VendorError;
+use providers::fapshi::{self, Fapshi};
+use providers::stripe::{SavedCardCharge, Stripe};
+use store::payments::{self, Entered, Line, LookAtTab, Open};
+
+/// The function.
+pub struct CapturePayment {
+    /// Where tabs are.
+    pub database: Database,
+    /// Cards.
+    pub stripe: Stripe,
+    /// Mobile money.
+    pub fapshi: Fapshi,
+    /// Ids of what is made.
+    pub ids: Ids,
+    /// What is due, and for how long.
+    pub clock: Clock,
+}
+
+impl Job for CapturePayment {
+    type Message = Envelope<LookAtTab>;
+
+    async fn run(&self, envelope: Envelope<LookAtTab>) -> Result<(), JobError> {
+        let booking = envelope.payload.booking_id;
+        invocation::note("booking_id", booking);
+        let now = self.clock.now();
+        let Some(mut open) = payments::look_at_tab(&self.database, booking, now).await? else {
+            return Err(JobError::Permanent(
+                "there is no such booking, or it has no price",
+            ));
+        };
+        let mut next = open.tab.next(false, now).map_err(incalculable)?;
+        if let Next::LookUp(unclear) = &next {
+            if self.look_up(&open, unclear, now).await? {
+                open = payments::look_at_tab(&self.database, booking, now)
+                    .await?
+                    .ok_or(JobError::Transient("the booking is gone"))?;
+            }
+            next = open.tab.next(true, now).map_err(incalculable)?;
+        }
+        self.take(booking, &open, next, now).await
+    }
+}
+
+impl CapturePayment {
+    async fn take(
+        &self,
+        booking: BookingId,
+        open: &Open,
+        next: Next,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
+        match next {
+            Next::Rest => Ok(()),
+            Next::Wait | Next::LookUp(_) => Err(JobError::Transient("a payment is under way")),
+            Next::Settle(given_up, refund) => {
+                self.settle(booking, open, &given_up, refund.as_ref(), now).await
+            }
+            Next::Collect(amount) => self.collect(open, amount, now).await,
+            Next::AskClient => self.ask_client(open, now).await,
+        }
+    }
+
+    async fn settle(
+        &self,
+        booking: BookingId,
+        open: &Open,
+        given_up: &[PaymentId],
+        refund: Option<&Refund>,
+        now: Timestamp,
+    ) -> Result<(), JobError> {
+        let database = &self.database;
+        // If another refund was decided meanwhile, that statement also asked for the next look at this tab.
+        let is_first = payments::settle(database, booking, open, given_up, refund, &self.ids, now).await?;
+        let has_refund = refund.is_some();
+        tracing::info!(is_first, given_up = given_up.len(), has_refund, "tab settled");
+        Ok(())
+    }
+
+    async fn collect(&self, open: &Open, amount: Money, now: Timestamp) -> Result<(), JobError> {
+        let (line, card) = collection(open)?;
+        let card = card.ok_or(JobError::Transient("the card is gone"))?;
+        let may_ask =
+            line.is_written_down || payments::ask_for_part(&self.database, line, amount, now).await?;
+        if !may_ask {
+            return Err(JobError::Transient("somebody else collects"));
+        }
+        let charge = SavedCardCharge {
+            payment: line.id,
+            attempt: line.attempt,
+            amount,
+            customer: &card.customer,
+            card: &card.card,
+        };
+        let outcome = match self.stripe.charge(&charge).await {
+            Err(VendorError::Permanent { status }) => {
+                // Not the card, but what we asked: too small an amount, a currency, a card that is no more.
+                tracing::error!(status, "the gateway refused the request");
+                refused(line.attempt, "refused")
+            }
+            outcome => outcome.map_err(vendor_error)?,
+        };
+        if outcome == Outcome::Open {
+            return Err(JobError::Transient("the gateway has not decided yet"));
+        }
+        self.enter(line.id, outcome, now).await
+    }
+
+    async fn ask_client(&self, open: &Open, now: Timestamp) -> Result<(), JobError> {
+        let (line, _) = collection(open)?;
+        self.enter(line.id, refused(line.attempt, "no_card"), now).await
+    }
+
+    /// Learns from the gateways what became of payments; tells whether any of them moved.
+    async fn look_up(&self, open: &Open, unclear: &[PaymentId], now: Timestamp) -> Result<bool, JobError> {
+        let mut moved = false;
+        for line in open.lines.iter().filter(|line| unclear.contains(&line.id)) {
+            let outcome = self.find(line, open.card.as_ref()).await.map_err(vendor_error)?;
+            if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::Open) {
+                self.enter(line.id, outcome, now).await?;
+                moved = true;
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn find(&self, line: &Line, card: Option<&Card>) -> Result<Option<Outcome>, VendorError> {
+        match (line.gateway.as_str(), line.gateway_id.as_deref(), card) {
+            (fapshi::NAME, _, _) => self.fapshi.find(line.id).await,
+            (_, _, Some(card)) if line.collects => {
+                self.stripe
+                    .find_charge(&card.customer, line.id, line.attempt, line.created_at)
+                    .await
+            }
+            (_, Some(page), _) if !line.collects => {
+                let finding = self.stripe.checkout(page).await?;
+                Ok(match finding {
+                    Finding::Payment(id, outcome) if id == line.id => Some(outcome),
+                    _ => None,
+                })
+            }
+            // A page that never got a name was never given to anybody.
+            _ => Ok(None),
+        }
+    }
+
+    async fn enter(&self, payment: PaymentId, outcome: Outcome, now: Timestamp) -> Result<(), JobError> {
+        let finding = Finding::Payment(payment, outcome);
+        match payments::enter(&self.database, &finding, &self.ids, now).await? {
+            Entered::Yes => Ok(()),
+            Entered::Unknown | Entered::Disagrees => {
+                tracing::error!(payment_id = %payment, "the gateway took another amount than was asked for");
+                Err(JobError::Permanent("the gateway and the books disagree"))
+            }
+        }
+    }
+}
+
+/// The collection of the charge that counts, and the card to collect it from.
+fn collection(open: &Open) -> Result<(&Line, Option<&Card>), JobError> {
+    let line = open.lines.iter().find(|line| Some(line.id) == open.tab.charge);
+    let line = line.ok_or(JobError::Permanent("the charge has no collection"))?;
+    invocation::note("payment_id", line.id);
+    Ok((line, open.card.as_ref()))
+}
+
+fn refused(attempt: i32, reason: &str) -> Outcome {
+    Outcome::Declined(Declined {
+        attempt,
+        reason: reason.into(),
+        advice: Advice::AskClient,
+    })
+}
+
+fn incalculable(error: MoneyError) -> JobError {
+    tracing::error!(%error, "a tab does not add up");
+    JobError::Permanent("a tab does not add up")
+}
+
+fn vendor_error(error: VendorError) -> JobError {
+    tracing::warn!(%error, "gateway");
+    match error {
+        VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
+        // Our key is wrong: an operator mends that, and the job must survive until then.
+        VendorError::Permanent { .. } | VendorError::NotFound => {
+            JobError::Transient("the gateway refuses us")
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A client pays for a booking: ahead, or what is missing after its outcome. The payment is written down before
+//! its gateway hears of it, so money that comes always finds it. Source: product page, "HTTP API".
+
+use domain::booking::BookingStatus;
+use domain::gateway::{Finding, Opened, Outcome};
+use domain::ids::{BookingId, PaymentId, ProfileId};
+use domain::money::Money;
+use domain::payment::{Method, PaymentStatus, UnknownWord};
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use platform::api::{Call, Reply, Route};
+use platform::auth::Authenticator;
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
+use platform::problem::Problem;
+use providers::error::VendorError;
+use providers::fapshi::{self, Fapshi, Phone};
+use providers::stripe::{self, Checkout, Stripe};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use store::payments::{self, Begun, Order, Started};
+use url::Url;
+
+/// Whoever began a payment and got no further within this time has died.
+const BEGINNING_LASTS: SignedDuration = SignedDuration::from_secs(60);
+
+pub(crate) struct StartPayment {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) database: Database,
+    pub(crate) stripe: Stripe,
+    pub(crate) fapshi: Fapshi,
+    pub(crate) offered: Offered,
+    pub(crate) return_to: Url,
+    pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
+}
+
+/// The methods that this platform offers, as a comma-separated list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offered(Vec<Method>);
+
+impl FromStr for Offered {
+    type Err = UnknownWord;
+
+    fn from_str(list: &str) -> Result<Self, UnknownWord> {
+        list.split(',')
+            .map(|word| word.trim().parse())
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// What the client wants.
+#[derive(Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
+enum Wish {
+    /// Pay on a page by card, which is kept for later lessons.
+    Card {},
+    /// Leave a card, to be charged when the lesson has its outcome.
+    CardOnFile {},
+    /// Pay by a link; the phone is where a difference goes back to.
+    MobileMoneyLink { phone: String },
+    /// Get a request on the phone.
+    MobileMoney { phone: String },
+}
+
+impl Wish {
+    fn method(&self) -> Method {
+        match self {
+            Self::Card {} => Method::Card,
+            Self::CardOnFile {} => Method::CardOnFile,
+            Self::MobileMoneyLink { .. } => Method::MobileMoneyLink,
+            Self::MobileMoney { .. } => Method::MobileMoney,
+        }
+    }
+
+    fn phone(&self) -> Result<Option<Phone>, Problem> {
+        let (Self::MobileMoneyLink { phone } | Self::MobileMoney { phone }) = self else {
+            return Ok(None);
+        };
+        let phone = phone.parse().map_err(|_| {
+            let detail = "The phone must be nine digits that begin with 6.";
+            Problem::bad_request("malformed-phone", detail)
+        })?;
+        Ok(Some(phone))
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    id: PaymentId,
+    booking_id: BookingId,
+    method: Method,
+    status: PaymentStatus,
+    amount: Money,
+    /// Where to pay; without it, on the phone.
+    url: Option<String>,
+    /// Until when.
+    expires_at: Timestamp,
+}
+
+impl Route for StartPayment {
+    async fn handle(&self, call: Call) -> Result<Reply, Problem> {
+        let person = ProfileId(call.user(&self.authenticator).await?);
+        let booking: BookingId = call.path_id("booking_id")?;
+        let wish = call.json::<Wish>()?;
+        let (method, phone, now) = (wish.method(), wish.phone()?, self.clock.now());
+        if !self.offered.0.contains(&method) {
+            return Err(conflict(
+                "method-not-offered",
+                "This platform does not offer that.",
+            ));
+        }
+        let text = phone.as_ref().map(ToString::to_string);
+        let order = order(booking, person, method, text.as_deref(), now);
+        let started = payments::start(&self.database, &order, PaymentId(self.ids.next()), now).await?;
+        let started = started.ok_or_else(Problem::forbidden)?;
+        let begun = allow(&started, &order)?;
+        if let Some((link, since)) = &begun.earlier {
+            let answer = answer(booking, method, begun, PaymentStatus::Open, link.clone(), *since);
+            return Ok(Reply::ok(answer));
+        }
+        let opened = self.ask(begun, method, phone.as_ref(), &started, now).await;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(self.give_up(begun.id, error, now).await),
+        };
+        let link = opened.link.as_deref();
+        let status = payments::opened(&self.database, begun.id, &opened.gateway_id, link).await?;
+        let answer = answer(booking, method, begun, status, opened.link, now);
+        Ok(Reply::with_status(StatusCode::CREATED, answer))
+    }
+}
+
+impl StartPayment {
+    async fn ask(
+        &self,
+        begun: &Begun,
+        method: Method,
+        phone: Option<&Phone>,
+        started: &Started,
+        now: Timestamp,
+    ) -> Result<Opened, VendorError> {
+        match (method, phone) {
+            (Method::MobileMoney, Some(phone)) => self.fapshi.request(begun.id, begun.amount, phone).await,
+            (Method::MobileMoneyLink, _) => {
+                self.fapshi
+                    .open_link(begun.id, begun.amount, &self.return_to)
+                    .await
+            }
+            _ => {
+                let checkout = Checkout {
+                    payment: begun.id,
+                    amount: begun.amount,
+                    customer: started.customer.as_deref(),
+                    return_to: &self.return_to,
+                    expires_at: until(method, now),
+                };
+                self.stripe.open_checkout(&checkout).await
+            }
+        }
+    }
+
+    /// A definite refusal ends the payment. After silence it stays: the gateway may have heard, and whoever
+    /// orders again begins another.
+    async fn give_up(&self, payment: PaymentId, error: VendorError, now: Timestamp) -> Problem {
+        tracing::error!(%error, "the gateway did not open the payment");
+        if matches!(error, VendorError::Transient { .. }) {
+            let detail = "Payments cannot be started right now.";
+            return Problem::unavailable("provider-unavailable", detail, 60);
+        }
+        let refused = Finding::Payment(payment, Outcome::Failed("refused".into()));
+        match payments::enter(&self.database, &refused, &self.ids, now).await {
+            Ok(_) => conflict(
+                "payment-refused",
+                "The payment provider refused. Please pay another way.",
+            ),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+fn order(
+    booking: BookingId,
+    person: ProfileId,
+    method: Method,
+    phone: Option<&str>,
+    now: Timestamp,
+) -> Order<'_> {
+    let is_mobile = matches!(method, Method::MobileMoney | Method::MobileMoneyLink);
+    Order {
+        booking,
+        person,
+        method,
+        gateway: if is_mobile { fapshi::NAME } else { stripe::NAME },
+        phone,
+        only_currency: is_mobile.then_some(fapshi::CURRENCY),
+        least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
+        abandoned_before: now.saturating_sub(BEGINNING_LASTS).unwrap_or(now),
+    }
+}
+
+/// The payment, or why there is none.
+fn allow<'a>(started: &'a Started, order: &Order<'_>) -> Result<&'a Begun, Problem> {
+    if started.client != order.person {
+        let detail = "Only the client pays.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-client", detail));
+    }
+    if let Some(begun) = &started.payment {
+        return Ok(begun);
+    }
+    if started.status == BookingStatus::Cancelled {
+        return Err(conflict("booking-cancelled", "The booking is cancelled."));
+    }
+    let Some(missing) = started.missing else {
+        return Err(conflict(
+            "booking-without-price",
+            "The booking has no pinned price.",
+        ));
+    };
+    if missing.minor() <= 0 && order.method != Method::CardOnFile {
+        return Err(conflict("nothing-to-pay", "Everything is paid."));
+    }
+    if order
+        .only_currency
+        .is_some_and(|code| code != missing.currency().code())
+    {
+        return Err(conflict(
+            "currency-not-supported",
+            "Not in this currency. Please pay another way.",
+        ));
+    }
+    if missing.minor() < order.least_minor && order.method != Method::CardOnFile {
+        return Err(conflict("amount-too-small", "Too little for this way of paying."));
+    }
+    // Somebody began it within the last minute and is talking to the gateway.
+    Err(Problem::unavailable(
+        "payment-being-started",
+        "The payment is being started.",
+        2,
+    ))
+}
+
+fn until(method: Method, since: Timestamp) -> Timestamp {
+    since.saturating_add(method.lives()).unwrap_or(Timestamp::MAX)
+}
+
+fn answer(
+    booking_id: BookingId,
+    method: Method,
+    begun: &Begun,
+    status: PaymentStatus,
+    url: Option<String>,
+    since: Timestamp,
+) -> Answer {
+    Answer {
+        id: begun.id,
+        booking_id,
+        method,
+        status,
+        amount: begun.amount,
+        url,
+        expires_at: until(method, since),
+    }
+}
+
+fn conflict(kind: &'static str, detail: &'static str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, kind, detail)
+}

@@ -1,0 +1,36 @@
+//! `POST /api/bookings/{id}/payment`.
+
+mod handler;
+
+use platform::api;
+use platform::auth::{AuthConfig, Authenticator};
+use platform::config::{ConfigError, Env};
+use platform::database::Database;
+use platform::ids::Ids;
+use providers::fapshi::{Fapshi, FapshiConfig};
+use providers::stripe::{Stripe, StripeConfig};
+
+fn configure(mut env: Env) -> Result<handler::StartPayment, ConfigError> {
+    let clock = env.clock();
+    let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
+    let (stripe, fapshi) = (StripeConfig::from_env(&mut env), FapshiConfig::from_env(&mut env));
+    let offered = env.required("PAYMENT_METHODS");
+    let return_to = env.required("PAYMENT_RETURN_URL");
+    env.finish(|| {
+        Some(handler::StartPayment {
+            authenticator: Authenticator::new(auth?, clock.clone()),
+            database: database?,
+            stripe: Stripe::new(stripe?),
+            fapshi: Fapshi::new(fapshi?),
+            offered: offered?,
+            return_to: return_to?,
+            ids: Ids::random(clock.clone()),
+            clock,
+        })
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    api::serve("start-payment", configure(Env::process())?).await
+}

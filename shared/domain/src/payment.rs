@@ -1,0 +1,530 @@
+//! Paying: what still has to move so that a client has paid what their lesson costs, and not a unit more.
+//! Source: product page, "Sessions and money".
+//!
+//! A booking's tab holds what is due and everything that was paid and given back. [`Tab::next`] looks at it and
+//! names the one next step. Each step changes the tab, and the next look at it starts afresh; so it does not
+//! matter how often, in which order or by how many workers the steps are taken.
+
+use crate::ids::{PaymentId, ProfileId};
+use crate::money::{Money, MoneyError};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// How a client pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Ahead, on the card gateway's own page; the card is kept for later lessons.
+    Card,
+    /// Nothing now: the card is kept, and charged when a lesson is settled.
+    CardOnFile,
+    /// By the card on file, when the lesson is settled, without the client.
+    SavedCard,
+    /// Ahead, on the mobile-money gateway's own page.
+    MobileMoneyLink,
+    /// Ahead, by a request to the client's phone.
+    MobileMoney,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 5] = [
+        Self::Card,
+        Self::CardOnFile,
+        Self::SavedCard,
+        Self::MobileMoneyLink,
+        Self::MobileMoney,
+    ];
+
+    /// The word in the database and in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::CardOnFile => "card_on_file",
+            Self::SavedCard => "saved_card",
+            Self::MobileMoneyLink => "mobile_money_link",
+            Self::MobileMoney => "mobile_money",
+        }
+    }
+
+    /// For how long a client may still use what they were given, before a new one is made: the page that we
+    /// let end after an hour, the link that its gateway ends after a day, the request on a phone.
+    pub fn lives(self) -> SignedDuration {
+        match self {
+            Self::Card | Self::CardOnFile | Self::SavedCard => SignedDuration::from_hours(1),
+            Self::MobileMoneyLink => SignedDuration::from_hours(23),
+            Self::MobileMoney => SignedDuration::from_mins(10),
+        }
+    }
+}
+
+/// Where a payment stands. Only money that came is final: a gateway may tell of it after everybody had given
+/// the payment up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Written down; the gateway may or may not have heard of it.
+    Opening,
+    /// The gateway waits for the client.
+    Open,
+    /// The money came.
+    Paid,
+    /// Refused, and tried again later.
+    Declined,
+    /// Refused for good; the client was told.
+    Failed,
+    /// Not needed any more, expired, or never answered.
+    Closed,
+}
+
+impl PaymentStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::Opening,
+        Self::Open,
+        Self::Paid,
+        Self::Declined,
+        Self::Failed,
+        Self::Closed,
+    ];
+
+    /// The word in the database and in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A word that is not one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an unknown word")]
+pub struct UnknownWord;
+
+impl FromStr for Method {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|method| method.word() == word).ok_or(UnknownWord)
+    }
+}
+
+impl FromStr for PaymentStatus {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|status| status.word() == word).ok_or(UnknownWord)
+    }
+}
+
+/// One payment on a tab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Its id; the collection of a charge has the charge's id.
+    pub id: PaymentId,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// How much.
+    pub amount: Money,
+    /// How much of it was given back or is on its way back, whatever became of that.
+    pub refunded: Money,
+    /// Whether it collects a charge, rather than pays ahead.
+    pub collects: bool,
+    /// When its gateway was last about to be asked for it, in this attempt and before this look.
+    pub asked_at: Option<Timestamp>,
+}
+
+/// Everything about one booking's money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tab {
+    /// Who pays.
+    pub client: ProfileId,
+    /// What the lesson costs: its charge once settled, its price before.
+    pub due: Money,
+    /// The charge, once settled, by the id that its collection has.
+    pub charge: Option<PaymentId>,
+    /// Whether the client has a card on file.
+    pub has_card: bool,
+    /// The payments, in the order in which they were paid.
+    pub payments: Vec<Payment>,
+}
+
+/// How a tab stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// What came is what is due.
+    Even,
+    /// So much is missing.
+    Short(Money),
+    /// So much is too much.
+    Over(Money),
+}
+
+/// Money to give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refund {
+    /// Out of this payment.
+    pub payment: PaymentId,
+    /// So much of it.
+    pub amount: Money,
+}
+
+/// What to do about a tab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Rest,
+    /// Learn from the gateways what became of these, then look again.
+    LookUp(Vec<PaymentId>),
+    /// Somebody may be talking to a gateway about what is to be given up: look again in a while.
+    Wait,
+    /// Give up these, which were never paid, and give money back.
+    Settle(Vec<PaymentId>, Option<Refund>),
+    /// Charge the card on file.
+    Collect(Money),
+    /// The client has no card on file: tell them.
+    AskClient,
+}
+
+/// Whether what a gateway was asked at `asked_at` may still be on its way there: for two minutes.
+pub fn may_be_under_way(asked_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(asked_at) < SignedDuration::from_mins(2)
+}
+
+impl Tab {
+    /// What came and stayed, against what is due.
+    pub fn balance(&self) -> Result<Balance, MoneyError> {
+        let mut held = Money::zero(self.due.currency());
+        for payment in self.paid() {
+            held = held.plus(payment.left()?)?;
+        }
+        let missing = self.due.minus(held)?;
+        Ok(match missing.minor() {
+            0 => Balance::Even,
+            1.. => Balance::Short(missing),
+            _ => Balance::Over(held.minus(self.due)?),
+        })
+    }
+
+    /// The next step. `is_fresh` says that the gateways have just been asked about everything open.
+    pub fn next(&self, is_fresh: bool, now: Timestamp) -> Result<Next, MoneyError> {
+        let balance = self.balance()?;
+        let is_short = matches!(balance, Balance::Short(_)) && self.charge.is_some();
+        let unclear: Vec<PaymentId> = self.unclear(is_short).collect();
+        if !is_fresh && !unclear.is_empty() {
+            return Ok(Next::LookUp(unclear));
+        }
+        if let (Balance::Short(missing), Some(collection)) = (balance, self.collection()) {
+            return Ok(self.collect(collection, missing));
+        }
+        let idle: Vec<&Payment> = self.idle(is_short).collect();
+        if idle.iter().any(|payment| payment.may_be_under_way(now)) {
+            return Ok(Next::Wait);
+        }
+        let refund = match balance {
+            Balance::Over(amount) => self.refund(amount)?,
+            Balance::Even | Balance::Short(_) => None,
+        };
+        if idle.is_empty() && refund.is_none() {
+            return Ok(Next::Rest);
+        }
+        Ok(Next::Settle(
+            idle.iter().map(|payment| payment.id).collect(),
+            refund,
+        ))
+    }
+
+    fn collect(&self, collection: &Payment, missing: Money) -> Next {
+        match collection.status {
+            PaymentStatus::Opening if !self.has_card => Next::AskClient,
+            // The amount of an attempt never changes: its key at the gateway stands for it.
+            PaymentStatus::Opening if collection.asked_at.is_some() => Next::Collect(collection.amount),
+            PaymentStatus::Opening => Next::Collect(missing),
+            _ => Next::Rest,
+        }
+    }
+
+    fn paid(&self) -> impl Iterator<Item = &Payment> {
+        self.payments
+            .iter()
+            .filter(|payment| payment.status == PaymentStatus::Paid)
+    }
+
+    /// The collection of the charge that counts.
+    fn collection(&self) -> Option<&Payment> {
+        let charge = self.charge?;
+        self.payments.iter().find(|payment| payment.id == charge)
+    }
+
+    /// What a gateway may have been paid for without our knowing: collections that were asked for before and
+    /// whose answer never came, and, before a card is charged, what the client was given to pay with.
+    fn unclear(&self, is_short: bool) -> impl Iterator<Item = PaymentId> {
+        let is_unclear = move |payment: &&Payment| match payment.status {
+            PaymentStatus::Opening if payment.collects => payment.asked_at.is_some(),
+            PaymentStatus::Opening | PaymentStatus::Open => is_short,
+            _ => false,
+        };
+        self.payments.iter().filter(is_unclear).map(|payment| payment.id)
+    }
+
+    /// Collections that are not to be made any more.
+    fn idle(&self, is_short: bool) -> impl Iterator<Item = &Payment> {
+        self.payments.iter().filter(move |payment| {
+            let is_waiting = matches!(payment.status, PaymentStatus::Opening | PaymentStatus::Declined);
+            let is_wanted = is_short && Some(payment.id) == self.charge;
+            payment.collects && is_waiting && !is_wanted
+        })
+    }
+
+    /// Out of the last payment first: what was paid first stays.
+    fn refund(&self, amount: Money) -> Result<Option<Refund>, MoneyError> {
+        let paid: Vec<&Payment> = self.paid().collect();
+        for payment in paid.into_iter().rev() {
+            let left = payment.left()?;
+            if left.minor() > 0 {
+                let amount = if left.minor() < amount.minor() {
+                    left
+                } else {
+                    amount
+                };
+                let payment = payment.id;
+                return Ok(Some(Refund { payment, amount }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Payment {
+    fn left(&self) -> Result<Money, MoneyError> {
+        self.amount.minus(self.refunded)
+    }
+
+    /// Asked for by somebody else, just now.
+    fn may_be_under_way(&self, now: Timestamp) -> bool {
+        let is_recent = |at| may_be_under_way(at, now);
+        self.status == PaymentStatus::Opening && self.asked_at.is_some_and(is_recent)
+    }
+}
+
+/// What a gateway's refusal says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// The same card may work later.
+    TryLater,
+    /// It will not: the client has to do something.
+    AskClient,
+}
+
+/// Waits after the first, second and third refusal of a card; after the fourth the client is told. Gateways
+/// forbid more than a handful of tries, and money comes at the beginning or the middle of a month.
+pub const TRY_AGAIN_AFTER: [SignedDuration; 3] = [
+    SignedDuration::from_hours(24),
+    SignedDuration::from_hours(72),
+    SignedDuration::from_hours(120),
+];
+
+/// When to try again after the refusal of attempt number `attempt`, counted from 1; `None` gives up.
+pub fn try_again_at(attempt: i32, advice: Advice, now: Timestamp) -> Option<Timestamp> {
+    if advice == Advice::AskClient {
+        return None;
+    }
+    let wait = TRY_AGAIN_AFTER.get(usize::try_from(attempt.checked_sub(1)?).ok()?)?;
+    now.checked_add(*wait).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iso_currency::Currency;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    const CHARGE: PaymentId = PaymentId(Uuid::nil());
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn xaf(minor: i64) -> Money {
+        Money::new(minor, Currency::XAF)
+    }
+
+    fn ahead(n: u128, status: PaymentStatus, amount: i64) -> Payment {
+        Payment {
+            id: PaymentId(Uuid::from_u128(n)),
+            status,
+            amount: xaf(amount),
+            refunded: xaf(0),
+            collects: false,
+            asked_at: None,
+        }
+    }
+
+    fn collection(amount: i64) -> Payment {
+        Payment {
+            id: CHARGE,
+            collects: true,
+            ..ahead(0, PaymentStatus::Opening, amount)
+        }
+    }
+
+    fn asked_before(amount: i64) -> Payment {
+        Payment {
+            asked_at: Some(now()),
+            ..collection(amount)
+        }
+    }
+
+    fn settled(due: i64, payments: Vec<Payment>) -> Tab {
+        let client = ProfileId(Uuid::nil());
+        Tab {
+            client,
+            due: xaf(due),
+            charge: Some(CHARGE),
+            has_card: true,
+            payments,
+        }
+    }
+
+    fn next(tab: &Tab) -> Next {
+        tab.next(false, now()).unwrap()
+    }
+
+    #[test]
+    fn a_charge_that_nobody_paid_ahead_is_collected_once() {
+        let tab = settled(100, vec![collection(100)]);
+        assert_eq!(next(&tab), Next::Collect(xaf(100)));
+        let paid = Payment {
+            status: PaymentStatus::Paid,
+            ..collection(100)
+        };
+        assert_eq!(next(&settled(100, vec![paid])), Next::Rest);
+    }
+
+    #[test]
+    fn who_does_not_know_whether_they_asked_looks_before_they_ask_again() {
+        let tab = settled(100, vec![asked_before(100)]);
+        assert_eq!(next(&tab), Next::LookUp(vec![CHARGE]));
+        assert_eq!(tab.next(true, now()).unwrap(), Next::Collect(xaf(100)));
+    }
+
+    #[test]
+    fn a_link_that_may_have_been_paid_is_looked_at_before_a_card_is_charged() {
+        let link = ahead(7, PaymentStatus::Open, 100);
+        let tab = settled(100, vec![collection(100), link.clone()]);
+        assert_eq!(next(&tab), Next::LookUp(vec![link.id]));
+        assert_eq!(tab.next(true, now()).unwrap(), Next::Collect(xaf(100)));
+    }
+
+    #[test]
+    fn what_was_paid_ahead_is_kept_and_the_difference_given_back() {
+        let paid = ahead(7, PaymentStatus::Paid, 100);
+        let refund = Refund {
+            payment: paid.id,
+            amount: xaf(50),
+        };
+        let tab = settled(50, vec![paid.clone(), collection(50)]);
+        assert_eq!(next(&tab), Next::Settle(vec![CHARGE], Some(refund)));
+        let done = Payment {
+            refunded: xaf(50),
+            ..paid
+        };
+        let closed = Payment {
+            status: PaymentStatus::Closed,
+            ..collection(50)
+        };
+        assert_eq!(next(&settled(50, vec![done, closed])), Next::Rest);
+    }
+
+    #[test]
+    fn a_collection_that_a_correction_overtook_is_given_up_only_when_nobody_is_at_it() {
+        let old = Payment {
+            id: PaymentId(Uuid::from_u128(9)),
+            ..asked_before(100)
+        };
+        let tab = settled(0, vec![old.clone()]);
+        assert_eq!(next(&tab), Next::LookUp(vec![old.id]));
+        assert_eq!(tab.next(true, now()).unwrap(), Next::Wait);
+        let later = now() + SignedDuration::from_mins(3);
+        assert_eq!(tab.next(true, later).unwrap(), Next::Settle(vec![old.id], None));
+    }
+
+    #[test]
+    fn nothing_is_collected_before_the_outcome_and_nobody_is_charged_without_a_card() {
+        let mut tab = settled(100, vec![]);
+        tab.charge = None;
+        assert_eq!(next(&tab), Next::Rest);
+        let mut tab = settled(100, vec![collection(100)]);
+        tab.has_card = false;
+        assert_eq!(next(&tab), Next::AskClient);
+    }
+
+    #[test]
+    fn declines_are_tried_again_after_one_three_and_five_days() {
+        let hours = |attempt, advice| {
+            let at = try_again_at(attempt, advice, now())?;
+            Some(at.duration_since(now()).as_hours())
+        };
+        let tried: Vec<_> = (1..=5).map(|n| hours(n, Advice::TryLater)).collect();
+        assert_eq!(tried, [Some(24), Some(72), Some(120), None, None]);
+        assert_eq!(hours(1, Advice::AskClient), None);
+        assert_eq!(hours(0, Advice::TryLater), None, "there is no attempt 0");
+    }
+
+    /// Does what the tab asks for, as gateways that always agree would.
+    fn take(tab: &mut Tab, next: Next) {
+        let find = |tab: &mut Tab, id| tab.payments.iter().position(|p| p.id == id).unwrap();
+        match next {
+            Next::Collect(amount) => {
+                let n = find(tab, CHARGE);
+                tab.payments[n].status = PaymentStatus::Paid;
+                tab.payments[n].amount = amount;
+            }
+            Next::Settle(given_up, refund) => {
+                for id in given_up {
+                    let n = find(tab, id);
+                    tab.payments[n].status = PaymentStatus::Closed;
+                }
+                if let Some(refund) = refund {
+                    let n = find(tab, refund.payment);
+                    tab.payments[n].refunded = tab.payments[n].refunded.plus(refund.amount).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_tab_ends_even_without_a_unit_too_much_in_either_direction(
+            due in 0..1_000_i64, paid in proptest::collection::vec((1..1_000_i64, 0..1_000_i64), 0..5),
+        ) {
+            let payments = paid.iter().enumerate().map(|(n, (amount, back))| Payment {
+                refunded: xaf(back % (amount + 1)),
+                ..ahead(n as u128 + 1, PaymentStatus::Paid, *amount)
+            });
+            let mut tab = settled(due, payments.chain([collection(due)]).collect());
+            for _ in 0..10 {
+                let next = tab.next(true, now()).unwrap();
+                if next == Next::Rest {
+                    break;
+                }
+                take(&mut tab, next);
+                for payment in &tab.payments {
+                    prop_assert!(payment.refunded.minor() <= payment.amount.minor());
+                }
+            }
+            prop_assert_eq!(tab.next(true, now()).unwrap(), Next::Rest);
+            prop_assert_eq!(tab.balance().unwrap(), Balance::Even);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What every webhook's door has in common: read the body as it came, refuse without telling why, put what
+//! was verified on the queue, answer. No database and no vendor call, so that a webhook is not lost because
+//! either is down.
+
+use crate::api::{Call, Reply};
+use crate::clock::Clock;
+use crate::config::Env;
+use crate::ids::Ids;
+use crate::problem::Problem;
+use crate::queue::{Envelope, Queue};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+/// The largest body taken, in bytes.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// A provider's door.
+pub struct Door {
+    provider: &'static str,
+    events: Queue,
+    ids: Ids,
+    clock: Clock,
+}
+
+impl Door {
+    /// The door of `provider`; reads `PROVIDER_EVENTS_QUEUE_URL`.
+    pub fn from_env(provider: &'static str, env: &mut Env) -> Option<Self> {
+        let clock = env.clock();
+        let events: String = env.required("PROVIDER_EVENTS_QUEUE_URL")?;
+        Some(Self {
+            provider,
+            events: Queue::at(events),
+            ids: Ids::random(clock.clone()),
+            clock,
+        })
+    }
+
+    /// The time by which freshness is judged.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The body to the byte, if it is text and not too large.
+    pub fn body(&self, call: &Call) -> Result<String, Problem> {
+        let body = call.raw_body();
+        if body.len() > LARGEST_BODY {
+            let detail = "The body is too large.";
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                detail,
+            ));
+        }
+        let text = std::str::from_utf8(body).map_err(|_| self.refused("not text"))?;
+        Ok(text.to_owned())
+    }
+
+    /// The one value of a header; nothing if it is missing or there are several.
+    pub fn header<'a>(&self, call: &'a Call, name: &str) -> Option<&'a str> {
+        let mut values = call.headers().get_all(name).iter();
+        let value = values.next()?.to_str().ok()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// 401, and the reason in our log only.
+    pub fn refused(&self, reason: &str) -> Problem {
+        tracing::warn!(provider = self.provider, reason, "webhook refused");
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "webhook-not-authentic",
+            "Not authentic.",
+        )
+    }
+
+    /// 400 for what is authentic and says nothing.
+    pub fn unreadable() -> Problem {
+        Problem::bad_request("malformed-body", "The body is not an event.")
+    }
+
+    /// Puts a verified delivery on the queue and answers 202. `event_id` is the same for every delivery of
+    /// one event.
+    pub async fn take(&self, event_id: &str, delivery: impl Serialize) -> Result<Reply, Problem> {
+        let kind = format!("{}_event", self.provider);
+        let key = format!("{}/{event_id}", self.provider);
+        let envelope = Envelope::new(&kind, key, delivery, &self.clock, &self.ids);
+        self.events.send(&envelope).await.map_err(|_| {
+            // The vendor tries again on a 5xx.
+            Problem::unavailable("queue-unavailable", "Not taken. Please deliver again.", 5)
+        })?;
+        Ok(Reply::with_status(
+            StatusCode::ACCEPTED,
+            json!({"received": true}),
+        ))
+    }
+}

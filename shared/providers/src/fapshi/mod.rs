@@ -1,0 +1,13 @@
+//! Fapshi: mobile money in Cameroon. Paid ahead by a link or by a request to a phone; given back by a payout. The
+//! facts behind every line are in the README beside this file.
+
+mod api;
+mod webhook;
+
+pub use api::{Fapshi, FapshiConfig, LEAST_MINOR, Phone, Transaction};
+pub use webhook::{Delivery, Notice};
+
+/// `payments.gateway` and `provider_events.provider`.
+pub const NAME: &str = "fapshi";
+/// The only currency.
+pub const CURRENCY: &str = "XAF";

@@ -1,0 +1,82 @@
+//! What Fapshi tells us. It signs nothing: a header repeats a secret that was agreed on its dashboard. So a
+//! webhook only says what to ask for, and what payment-status then answers is believed.
+
+use serde::{Deserialize, Serialize};
+
+const LONGEST_ID: usize = 100;
+
+/// A delivery as it came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The body, to the byte.
+    pub body: String,
+}
+
+/// What a delivery is about.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Notice {
+    /// The transaction.
+    #[serde(rename = "transId")]
+    pub transaction: String,
+    /// Its status, as the webhook has it.
+    pub status: String,
+    /// Our payment or refund, as the webhook has it.
+    #[serde(rename = "externalId")]
+    pub external_id: Option<String>,
+    /// `Payout` for money that goes out.
+    #[serde(rename = "transType")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Body {
+    One(Notice),
+    /// Older senders wrap it.
+    Listed([Notice; 1]),
+}
+
+impl Delivery {
+    /// Reads it; `None` if it is not about a transaction.
+    pub fn notice(&self) -> Option<Notice> {
+        let notice = match serde_json::from_str(&self.body).ok()? {
+            Body::One(notice) | Body::Listed([notice]) => notice,
+        };
+        let is_plain = |id: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(plain)
+        };
+        (is_plain(&notice.transaction) && is_plain(&notice.status)).then_some(notice)
+    }
+}
+
+impl Notice {
+    /// Identifies the event: Fapshi gives it no id, and sends one for each status.
+    pub fn event_id(&self) -> String {
+        format!("{}/{}", self.transaction, self.status)
+    }
+
+    /// Whether the money went out.
+    pub fn is_payout(&self) -> bool {
+        self.kind.as_deref() == Some("Payout")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_one_transaction_wrapped_or_not() {
+        let plain = r#"{"transId":"aB12cD34","status":"SUCCESSFUL","externalId":"7","amount":500,"new":{}}"#;
+        let read = |body: &str| Delivery { body: body.into() }.notice();
+        let notice = read(plain).unwrap();
+        assert_eq!(notice.event_id(), "aB12cD34/SUCCESSFUL");
+        assert!(!notice.is_payout());
+        assert_eq!(read(&format!("[{plain}]")), Some(notice));
+        let outside = r#"{"transId":"../balance","status":"SUCCESSFUL"}"#;
+        for nothing in ["", "{}", "[]", "null", outside, &format!("[{plain},{plain}]")] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+    }
+}

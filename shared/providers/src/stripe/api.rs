@@ -1,0 +1,306 @@
+//! What we ask of Stripe.
+
+use super::objects::{
+    CheckoutSession, DisputeObject, List, NewCheckout, PaymentIntent, RefundObject, Refusal,
+};
+use super::webhook::Subject;
+use crate::error::{Answer, VendorError};
+use domain::gateway::{Finding, Opened, Outcome, Refunded};
+use domain::ids::{PaymentId, RefundId};
+use domain::money::Money;
+use iso_currency::Currency;
+use jiff::{SignedDuration, Timestamp};
+use platform::config::Env;
+use platform::secrets::Secret;
+use platform::{invocation, outbound};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
+use url::Url;
+
+/// The version whose shapes [`super::objects`] reads.
+const VERSION: &str = "2025-04-30.basil";
+
+/// Between Stripe's clock and ours.
+const SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// Pages of a hundred that are read of a list; nobody has more charges since one of theirs was written down.
+const MOST_PAGES: usize = 10;
+
+/// Where and as whom Stripe is called.
+pub struct StripeConfig {
+    /// `https://api.stripe.com/`, or the simulator's.
+    pub base_url: Url,
+    /// The account's secret key.
+    pub secret_key: Secret,
+}
+
+impl StripeConfig {
+    /// Reads `STRIPE_API_URL` and the secret `STRIPE_SECRET_KEY`.
+    pub fn from_env(env: &mut Env) -> Option<Self> {
+        let (base_url, secret_key) = (env.required("STRIPE_API_URL"), env.secret("STRIPE_SECRET_KEY"));
+        Some(Self {
+            base_url: base_url?,
+            secret_key: secret_key?,
+        })
+    }
+}
+
+/// The vendor's API.
+pub struct Stripe {
+    config: StripeConfig,
+}
+
+/// A page to pay on, or to leave a card on.
+pub struct Checkout<'a> {
+    /// Our payment.
+    pub payment: PaymentId,
+    /// What to pay; zero keeps a card and takes nothing.
+    pub amount: Money,
+    /// The client's customer record, if they have one.
+    pub customer: Option<&'a str>,
+    /// Where the client goes afterwards.
+    pub return_to: &'a Url,
+    /// Until when the page works: between half an hour and a day from now.
+    pub expires_at: Timestamp,
+}
+
+/// A charge without the client.
+pub struct SavedCardCharge<'a> {
+    /// The charge that is collected.
+    pub payment: PaymentId,
+    /// Which try. With the charge's id it makes the key by which Stripe knows a repetition.
+    pub attempt: i32,
+    /// How much.
+    pub amount: Money,
+    /// The client's customer record.
+    pub customer: &'a str,
+    /// Their card.
+    pub card: &'a str,
+}
+
+type Form<'a> = Vec<(&'a str, String)>;
+
+/// Whether Stripe counts this currency in the units that ISO 4217 gives it. It counts some in others (UGX
+/// and ISK in hundredths, MGA in whole units), and rounds those with three digits.
+pub fn takes(currency: Currency) -> bool {
+    match currency.exponent() {
+        Some(0) => !matches!(currency, Currency::UGX | Currency::ISK),
+        Some(2) => currency != Currency::MGA,
+        _ => false,
+    }
+}
+
+impl Stripe {
+    /// The API described by `config`; connects to nothing yet.
+    pub fn new(config: StripeConfig) -> Self {
+        Self { config }
+    }
+
+    /// Opens a page to pay on. Safe to repeat: the payment's id is the key.
+    pub async fn open_checkout(&self, checkout: &Checkout<'_>) -> Result<Opened, VendorError> {
+        let amount = checkout.amount;
+        if !takes(amount.currency()) {
+            return Err(VendorError::Permanent { status: 400 });
+        }
+        let mut back = checkout.return_to.clone();
+        back.query_pairs_mut()
+            .append_pair("payment", &checkout.payment.to_string());
+        let code = amount.currency().code().to_ascii_lowercase();
+        let mut form: Form<'_> = vec![
+            ("success_url", back.to_string()),
+            ("cancel_url", back.to_string()),
+            ("expires_at", checkout.expires_at.as_second().to_string()),
+            ("payment_method_types[0]", "card".into()),
+            ("client_reference_id", checkout.payment.to_string()),
+            ("metadata[firstbell_payment]", checkout.payment.to_string()),
+            ("metadata[firstbell_currency]", code.clone()),
+        ];
+        form.push(match checkout.customer {
+            Some(customer) => ("customer", customer.into()),
+            None => ("customer_creation", "always".into()),
+        });
+        if amount.minor() == 0 {
+            form.push(("mode", "setup".into()));
+        } else {
+            form.extend([
+                ("mode", "payment".into()),
+                ("payment_intent_data[setup_future_usage]", "off_session".into()),
+                ("line_items[0][quantity]", "1".into()),
+                ("line_items[0][price_data][currency]", code),
+                (
+                    "line_items[0][price_data][unit_amount]",
+                    amount.minor().to_string(),
+                ),
+                ("line_items[0][price_data][product_data][name]", "Lesson".into()),
+            ]);
+        }
+        let key = format!("payment/{}", checkout.payment);
+        let made: NewCheckout = self.post("v1/checkout/sessions", &form, &key).await?.json()?;
+        Ok(Opened {
+            gateway_id: made.id,
+            link: made.url,
+        })
+    }
+
+    /// Charges a card on file. Safe to repeat with the same attempt, for as long as Stripe keeps keys (a day).
+    pub async fn charge(&self, charge: &SavedCardCharge<'_>) -> Result<Outcome, VendorError> {
+        if !takes(charge.amount.currency()) {
+            return Err(VendorError::Permanent { status: 400 });
+        }
+        let form: Form<'_> = vec![
+            ("amount", charge.amount.minor().to_string()),
+            ("currency", charge.amount.currency().code().to_ascii_lowercase()),
+            ("customer", charge.customer.into()),
+            ("payment_method", charge.card.into()),
+            ("payment_method_types[0]", "card".into()),
+            ("off_session", "true".into()),
+            ("confirm", "true".into()),
+            ("metadata[firstbell_payment]", charge.payment.to_string()),
+            ("metadata[firstbell_attempt]", charge.attempt.to_string()),
+        ];
+        let key = format!("charge/{}/{}", charge.payment, charge.attempt);
+        let answer = self.post("v1/payment_intents", &form, &key).await?;
+        if answer.status == StatusCode::PAYMENT_REQUIRED {
+            let refusal: Refusal = answer.body()?;
+            return Ok(Outcome::Declined(refusal.error.declined(charge.attempt)));
+        }
+        answer.json::<PaymentIntent>()?.outcome(charge.attempt)
+    }
+
+    /// What became of a charge that may have been asked for since `since`: the money if it came, or else the
+    /// outcome of this attempt; `None` if Stripe knows of none.
+    pub async fn find_charge(
+        &self,
+        customer: &str,
+        payment: PaymentId,
+        attempt: i32,
+        since: Timestamp,
+    ) -> Result<Option<Outcome>, VendorError> {
+        let since = since.saturating_sub(SKEW).unwrap_or(since);
+        let mut ours = self.charges(customer, since).await?;
+        ours.retain(|intent| intent.attempt().is_some_and(|(id, _)| id == payment));
+        let is_this = |intent: &&PaymentIntent| intent.attempt() == Some((payment, attempt));
+        let paid = ours.iter().find(|intent| intent.is_paid());
+        let best = paid.or_else(|| ours.iter().find(is_this));
+        best.map(|intent| intent.outcome(attempt)).transpose()
+    }
+
+    /// Every charge of a customer since then, newest first.
+    async fn charges(&self, customer: &str, since: Timestamp) -> Result<Vec<PaymentIntent>, VendorError> {
+        let since = since.as_second().to_string();
+        let mut all: Vec<PaymentIntent> = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let last = all.last().map(|last| last.id().to_owned());
+            let mut filter = vec![("customer", customer), ("created[gte]", &since), ("limit", "100")];
+            if let Some(last) = &last {
+                filter.push(("starting_after", last));
+            }
+            let page: List<PaymentIntent> = self.get("v1/payment_intents", &filter).await?;
+            all.extend(page.data);
+            if !page.has_more {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Gives back part of what was paid. Safe to repeat, for as long as Stripe keeps keys.
+    pub async fn refund(
+        &self,
+        refund: RefundId,
+        intent: &str,
+        amount: Money,
+    ) -> Result<Refunded, VendorError> {
+        let form: Form<'_> = vec![
+            ("payment_intent", intent.into()),
+            ("amount", amount.minor().to_string()),
+            ("metadata[firstbell_refund]", refund.to_string()),
+        ];
+        let answer = self
+            .post("v1/refunds", &form, &format!("refund/{refund}"))
+            .await?;
+        Ok(answer.json::<RefundObject>()?.refunded())
+    }
+
+    /// What became of a refund that may have been asked for; `None` if Stripe knows of none.
+    pub async fn find_refund(&self, refund: RefundId, intent: &str) -> Result<Option<Refunded>, VendorError> {
+        let filter = [("payment_intent", intent), ("limit", "100")];
+        let list: List<RefundObject> = self.get("v1/refunds", &filter).await?;
+        let mut refunds = list.data.into_iter();
+        let found = refunds.find(|other| other.metadata.refund == Some(refund));
+        Ok(found.map(RefundObject::refunded))
+    }
+
+    /// What Stripe says now of what an event is about.
+    pub async fn look_up(&self, subject: &Subject) -> Result<Finding, VendorError> {
+        match subject {
+            Subject::Checkout(id) => self.checkout(id).await,
+            Subject::PaymentIntent(id) => {
+                let path = format!("v1/payment_intents/{id}");
+                self.get::<PaymentIntent>(&path, &[]).await?.finding()
+            }
+            Subject::Refund(id) => {
+                let path = format!("v1/refunds/{id}");
+                Ok(self.get::<RefundObject>(&path, &[]).await?.finding())
+            }
+            Subject::Dispute(id) => {
+                let path = format!("v1/disputes/{id}");
+                self.get::<DisputeObject>(&path, &[]).await?.finding()
+            }
+            Subject::Other => Ok(Finding::NotOurs),
+        }
+    }
+
+    /// What became of a page.
+    pub async fn checkout(&self, id: &str) -> Result<Finding, VendorError> {
+        let expand = [("expand[]", "payment_intent"), ("expand[]", "setup_intent")];
+        let path = format!("v1/checkout/sessions/{id}");
+        self.get::<CheckoutSession>(&path, &expand).await?.finding()
+    }
+
+    async fn post(&self, path: &str, form: &Form<'_>, key: &str) -> Result<Answer, VendorError> {
+        let request = self.request(Method::POST, path).await?.form(form);
+        let request = request.header("idempotency-key", key);
+        let answer = Answer::wait(invocation::phase("vendor_ms", request.send()).await).await?;
+        // 409: the same key is being worked on right now.
+        if answer.status == StatusCode::CONFLICT {
+            return Err(VendorError::SILENT);
+        }
+        Ok(answer)
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, VendorError> {
+        let request = self.request(Method::GET, path).await?.query(query);
+        Answer::wait(invocation::phase("vendor_ms", request.send()).await)
+            .await?
+            .json()
+    }
+
+    async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, VendorError> {
+        let url = self
+            .config
+            .base_url
+            .join(path)
+            .map_err(|_| VendorError::NotFound)?;
+        // An id comes from an event: it must not lead our key anywhere else.
+        if !url.as_str().starts_with(self.config.base_url.as_str()) {
+            return Err(VendorError::NotFound);
+        }
+        let client = outbound::client().await.map_err(|_| VendorError::SILENT)?;
+        let key = self
+            .config
+            .secret_key
+            .get()
+            .await
+            .map_err(|_| VendorError::SILENT)?;
+        Ok(client
+            .request(method, url)
+            .timeout(outbound::budget())
+            .header("stripe-version", VERSION)
+            .bearer_auth(key.expose_secret()))
+    }
+}

@@ -1,0 +1,12 @@
+//! Stripe: cards. Paid ahead on Checkout's page, kept there, charged off session when a lesson is settled. The
+//! facts behind every line are in the README beside this file.
+
+mod api;
+mod objects;
+mod webhook;
+
+pub use api::{Checkout, SavedCardCharge, Stripe, StripeConfig, takes};
+pub use webhook::{Delivery, Notice, Refusal, Subject, sign, verify};
+
+/// `payments.gateway` and `provider_events.provider`.
+pub const NAME: &str = "stripe";

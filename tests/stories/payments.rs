@@ -1,0 +1,960 @@
+//! Paying: what is asked of gateways, what comes of it, and what the books say afterwards. The gateways' own
+//! record is the judge of what was charged.
+
+use crate::harness::{Function, Reply, World, letter_event, request};
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use simulators::mailbox::{Faults, Letter};
+use stories::cast::Lesson;
+use uuid::Uuid;
+
+const CARD: &str = "start-payment/card.json";
+const CARD_ON_FILE: &str = "start-payment/card-on-file.json";
+const LINK: &str = "start-payment/mobile-money-link.json";
+const PHONE: &str = "start-payment/mobile-money.json";
+
+/// A world in which people pay.
+struct Till {
+    world: World,
+    start: Function,
+    get: Function,
+    stripe_door: Function,
+    fapshi_door: Function,
+    apply: Function,
+    relay: Function,
+    capture: Function,
+    refund: Function,
+}
+
+impl Till {
+    async fn open() -> Self {
+        let world = World::new().await;
+        Self {
+            start: world.function("start-payment").await,
+            get: world.function("get-payment").await,
+            stripe_door: world.function("webhook-stripe").await,
+            fapshi_door: world.function("webhook-fapshi").await,
+            apply: world.function("apply-event").await,
+            relay: world.function("relay-outbox").await,
+            capture: world.function("capture-payment").await,
+            refund: world.function("refund-payment").await,
+            world,
+        }
+    }
+
+    /// A booking in francs, which mobile money needs.
+    async fn in_francs(&self, minutes: i64) -> Lesson {
+        let starts_at = Timestamp::now() + SignedDuration::from_mins(minutes);
+        let lesson = Lesson {
+            price: 5_000,
+            currency: "XAF",
+            ..Lesson::starting(starts_at)
+        };
+        lesson.booked_by(&self.world.cast, &self.world.owner).await
+    }
+
+    async fn session(&self, lesson: &Lesson) -> Uuid {
+        let create = self.world.function("create-session").await;
+        let parent = self.world.cast.parent;
+        let made = self
+            .world
+            .call(&create, "create-session/create.json", parent, lesson)
+            .await;
+        made.body["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    async fn begin(&self, sample: &str, lesson: &Lesson) -> Reply {
+        self.world
+            .call(&self.start, sample, self.world.cast.parent, lesson)
+            .await
+    }
+
+    async fn payment(&self, id: &Value) -> Value {
+        let token = self.world.identity.token(self.world.cast.parent);
+        let id = id.as_str().unwrap().parse().unwrap();
+        self.get
+            .call(request("get-payment/payment.json", &token, id))
+            .await
+            .body
+    }
+
+    async fn status(&self, id: &Value) -> Value {
+        self.payment(id).await["status"].clone()
+    }
+
+    /// The client pays on Stripe's page that `begun` leads to.
+    fn pays(&self, begun: &Reply) {
+        let page = begun.body["url"].as_str().unwrap().rsplit('/').next().unwrap();
+        assert!(
+            self.world.stripe.close_checkout(page, true).is_some(),
+            "the page is closed"
+        );
+    }
+
+    /// Mobile money comes to its end at its gateway.
+    fn ends(&self, id: &Value, status: &str) {
+        let mut all = self.world.fapshi.record("Collection").into_iter();
+        let theirs = all
+            .find(|other| other["externalId"] == *id)
+            .expect("a transaction");
+        assert!(
+            self.world
+                .fapshi
+                .end(theirs["transId"].as_str().unwrap(), status)
+                .is_some()
+        );
+    }
+
+    async fn knock(&self, door: &Function, sample: &str, letters: &[Letter]) {
+        for letter in letters {
+            let reply = door.call(letter_event(sample, letter)).await;
+            assert_eq!(reply.status, 202, "{}", reply.body);
+        }
+    }
+
+    /// Delivers what both gateways have to tell, so many times, and applies it.
+    async fn hear(&self, times: usize) {
+        let (stripe, fapshi) = (self.world.stripe.letters(), self.world.fapshi.letters());
+        for _ in 0..times {
+            self.knock(
+                &self.stripe_door,
+                "webhook-stripe/checkout-completed.json",
+                &stripe,
+            )
+            .await;
+            self.knock(&self.fapshi_door, "webhook-fapshi/successful.json", &fapshi)
+                .await;
+        }
+        for chunk in self.world.queued().await.chunks(4) {
+            assert_eq!(self.apply.consume(chunk).await, Vec::<String>::new());
+        }
+    }
+
+    /// Sends what is due and lets each consumer work on it twice, until nothing is left.
+    async fn work(&self) {
+        for _ in 0..12 {
+            self.relay.invoke(json!({})).await.unwrap();
+            let jobs = self.world.queued_in(&self.world.payments).await;
+            let refunds = self.world.queued_in(&self.world.refunds).await;
+            if jobs.is_empty() && refunds.is_empty() {
+                return;
+            }
+            for _ in 0..2 {
+                if !jobs.is_empty() {
+                    assert_eq!(
+                        self.capture.consume(&jobs).await,
+                        Vec::<String>::new(),
+                        "{:#?}",
+                        self.capture.log()
+                    );
+                }
+                if !refunds.is_empty() {
+                    assert_eq!(
+                        self.refund.consume(&refunds).await,
+                        Vec::<String>::new(),
+                        "{:#?}",
+                        self.refund.log()
+                    );
+                }
+            }
+        }
+        panic!("the tabs never come to rest");
+    }
+
+    async fn settle(&self) {
+        self.world
+            .function("process-charges")
+            .await
+            .invoke(json!({}))
+            .await
+            .unwrap();
+        self.work().await;
+    }
+
+    async fn balance(&self, kind: &str) -> i64 {
+        let sql = "SELECT coalesce(sum(e.amount_minor), 0)::bigint FROM ledger_entries e
+                   JOIN ledger_accounts a ON a.id = e.account_id WHERE a.kind = $1";
+        self.world.owner.query_one(sql, &[&kind]).await.unwrap().get(0)
+    }
+
+    /// Receivable, payable, fees, cash.
+    async fn books(&self) -> [i64; 4] {
+        [
+            self.balance("receivable").await,
+            self.balance("payable").await,
+            self.balance("fees").await,
+            self.balance("cash").await,
+        ]
+    }
+
+    /// Charged and given back, as Stripe itself has it.
+    fn at_stripe(&self) -> (Vec<i64>, Vec<i64>) {
+        let of = |what: &str, field: &str| {
+            let all = self.world.stripe.record(what).into_iter();
+            all.filter(|object| object["status"] == "succeeded")
+                .map(|object| object[field].as_i64().unwrap())
+                .collect()
+        };
+        (of("payment_intent", "amount_received"), of("refund", "amount"))
+    }
+
+    async fn told(&self) -> Vec<String> {
+        let sql = "SELECT kind FROM notifications WHERE profile_id = $1 ORDER BY id";
+        let rows = self
+            .world
+            .owner
+            .query(sql, &[&self.world.cast.parent])
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn card_kept(&self, lesson: &Lesson) {
+        let begun = self.begin(CARD_ON_FILE, lesson).await;
+        assert_eq!(
+            (begun.status, &begun.body["amount"]["amount"]),
+            (201, &json!(0)),
+            "{}",
+            begun.body
+        );
+        self.pays(&begun);
+        self.hear(1).await;
+        assert_eq!(self.status(&begun.body["id"]).await, "paid");
+    }
+}
+
+#[tokio::test]
+async fn a_lesson_paid_ahead_by_card_keeps_what_it_costs_and_gives_the_rest_back() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(0).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(CARD, &lesson).await;
+    assert_eq!(
+        (begun.status, &begun.body["status"]),
+        (201, &json!("open")),
+        "{}",
+        begun.body
+    );
+    let again = till.begin(CARD, &lesson).await;
+    assert_eq!(
+        (again.status, &again.body["url"]),
+        (200, &begun.body["url"]),
+        "pressed twice: the same page"
+    );
+    till.pays(&begun);
+    till.hear(3).await;
+    till.work().await;
+    assert_eq!(till.status(&begun.body["id"]).await, "paid");
+    assert_eq!(
+        till.books().await,
+        [-10_000, 0, 0, 10_000],
+        "the client has a credit, we have the money"
+    );
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 nothing-to-pay");
+    till.world.travel(21);
+    let mark = till.world.function("mark-no-show").await;
+    let marked = request(
+        "mark-no-show/mark.json",
+        &till.world.identity.token(till.world.cast.tutor),
+        session,
+    );
+    assert_eq!(mark.call(marked).await.status, 200);
+    till.work().await;
+    till.hear(2).await;
+    till.work().await;
+    assert_eq!(
+        till.at_stripe(),
+        (vec![10_000], vec![5_000]),
+        "half, and the card was not charged again"
+    );
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+    assert_eq!(till.payment(&begun.body["id"]).await["refunded"]["amount"], 5_000);
+    assert_eq!(till.told().await, ["refunded"]);
+}
+
+#[tokio::test]
+async fn a_card_on_file_is_charged_once_however_often_answers_get_lost() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(-30).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(31);
+    till.world.stripe.misbehave(Faults {
+        lose_next: 1,
+        ..Faults::default()
+    });
+    till.world
+        .function("process-charges")
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    assert_eq!(jobs.len(), 1, "the settlement wrote its job");
+    assert_eq!(
+        till.capture.consume(&jobs).await.len(),
+        1,
+        "the card was charged, the answer got lost"
+    );
+    assert_eq!(till.at_stripe().0, [10_000]);
+    let workers = join_all((0..4).map(|_| till.world.function("capture-payment"))).await;
+    let results = join_all(workers.iter().map(|worker| worker.consume(&jobs))).await;
+    assert!(
+        results.iter().any(Vec::is_empty),
+        "nobody finished the job: {results:?}"
+    );
+    till.hear(3).await;
+    till.work().await;
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![]));
+    assert_eq!(till.books().await, [0, -9_000, -1_000, 10_000]);
+    let explain = till.world.function("explain-charge").await;
+    let why = |person| {
+        request(
+            "explain-charge/charge.json",
+            &till.world.identity.token(person),
+            session,
+        )
+    };
+    let charge = explain.call(why(till.world.cast.parent)).await.body;
+    assert_eq!(charge["payments"][0]["method"], "saved_card");
+    assert_eq!(charge["payments"][0]["status"], "paid");
+    let tutors = explain.call(why(till.world.cast.tutor)).await.body;
+    assert_eq!(
+        tutors["payments"],
+        json!([]),
+        "how a client pays is not the tutor's business"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_may_come_before_the_answer_and_instead_of_it() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(-30).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(31);
+    till.world
+        .function("process-charges")
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    till.world.stripe.misbehave(Faults {
+        answer_after_ms: 700,
+        ..Faults::default()
+    });
+    let (failed, ()) = futures::future::join(till.capture.consume(&jobs), async {
+        while till.at_stripe().0.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        till.hear(2).await;
+    })
+    .await;
+    assert_eq!(failed, Vec::<String>::new());
+    till.work().await;
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![]));
+    assert_eq!(till.books().await, [0, -9_000, -1_000, 10_000]);
+}
+
+#[tokio::test]
+async fn a_refused_card_is_tried_after_one_three_and_five_days_and_then_the_client_is_told() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(-60).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.stripe.misbehave(Faults {
+        decline_next: 4,
+        ..Faults::default()
+    });
+    till.world.travel(1);
+    till.settle().await;
+    let mut minutes = 1;
+    let mut tries = vec![till.world.stripe.record("payment_intent").len()];
+    for hours in [24, 72, 120] {
+        till.world.travel(minutes + hours * 60 - 1);
+        till.work().await;
+        assert_eq!(
+            Some(&till.world.stripe.record("payment_intent").len()),
+            tries.last(),
+            "too early"
+        );
+        minutes += hours * 60 + 1;
+        till.world.travel(minutes);
+        assert_eq!(till.told().await, Vec::<String>::new());
+        till.work().await;
+        till.hear(2).await;
+        tries.push(till.world.stripe.record("payment_intent").len());
+    }
+    assert_eq!(tries, [1, 2, 3, 4]);
+    assert_eq!(till.told().await, ["payment_failed"]);
+    till.world.travel(minutes + 30 * 24 * 60);
+    till.work().await;
+    assert_eq!(
+        till.world.stripe.record("payment_intent").len(),
+        4,
+        "and then no more"
+    );
+    assert_eq!(
+        till.books().await,
+        [10_000, -9_000, -1_000, 0],
+        "the client owes it"
+    );
+    // A new card is tried at once.
+    till.card_kept(&lesson).await;
+    till.work().await;
+    assert_eq!(till.at_stripe().0, [10_000]);
+    assert_eq!(till.books().await, [0, -9_000, -1_000, 10_000]);
+    let explain = till.world.function("explain-charge").await;
+    let token = till.world.identity.token(till.world.cast.parent);
+    let charge = explain
+        .call(request("explain-charge/charge.json", &token, session))
+        .await
+        .body;
+    assert_eq!(
+        charge["payments"].as_array().unwrap().len(),
+        1,
+        "five tries are one payment"
+    );
+}
+
+#[tokio::test]
+async fn without_a_card_or_with_a_hopeless_one_the_client_is_told_at_once_and_pays_what_is_missing() {
+    let till = Till::open().await;
+    let (bare, hopeless) = (till.world.lesson_in(-60).await, till.world.lesson_in(-60).await);
+    till.session(&bare).await;
+    till.world.travel(1);
+    till.settle().await;
+    assert_eq!(till.told().await, ["payment_failed"], "there is no card");
+    let begun = till.begin(CARD, &bare).await;
+    assert_eq!(begun.body["amount"]["amount"], 10_000);
+    till.pays(&begun);
+    till.hear(1).await;
+    till.work().await;
+    assert_eq!(till.at_stripe().0, [10_000]);
+    till.session(&hopeless).await;
+    till.world.stripe.misbehave(Faults {
+        decline_next: 1,
+        decline_code: "authentication_required".into(),
+        ..Faults::default()
+    });
+    till.settle().await;
+    assert_eq!(till.told().await, ["payment_failed", "payment_failed"]);
+    let begun = till.begin(CARD, &hopeless).await;
+    till.pays(&begun);
+    till.hear(2).await;
+    till.work().await;
+    assert_eq!(
+        till.at_stripe(),
+        (vec![10_000, 10_000], vec![]),
+        "the new card is not charged again"
+    );
+    assert_eq!(till.books().await, [0, -18_000, -2_000, 20_000]);
+}
+
+#[tokio::test]
+async fn mobile_money_is_asked_for_and_goes_back_to_the_phone() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(0).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    assert_eq!(
+        (begun.status, &begun.body["url"]),
+        (201, &Value::Null),
+        "{}",
+        begun.body
+    );
+    let asked = till.world.fapshi.record("Collection");
+    assert_eq!(
+        (&asked[0]["amount"], &asked[0]["externalId"]),
+        (&json!(5_000), &begun.body["id"])
+    );
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(2).await;
+    till.work().await;
+    assert_eq!(till.books().await, [-5_000, 0, 0, 5_000]);
+    till.world.travel(25);
+    let mark = till.world.function("mark-no-show").await;
+    let marked = request(
+        "mark-no-show/mark.json",
+        &till.world.identity.token(till.world.cast.tutor),
+        session,
+    );
+    assert_eq!(mark.call(marked).await.status, 200);
+    till.work().await;
+    till.hear(2).await;
+    let back: Vec<Value> = till.world.fapshi.record("Payout");
+    assert_eq!(
+        (back.len(), &back[0]["amount"]),
+        (1, &json!(2_500)),
+        "paid out once: {back:?}"
+    );
+    assert_eq!(till.books().await, [0, -2_250, -250, 2_500]);
+    assert_eq!(till.told().await, ["refunded"]);
+}
+
+#[tokio::test]
+async fn an_unsigned_webhook_is_not_believed_before_the_gateway_confirms_it() {
+    let till = Till::open().await;
+    let (lesson, other) = (till.in_francs(60).await, till.in_francs(60).await);
+    let (begun, others) = (till.begin(LINK, &lesson).await, till.begin(LINK, &other).await);
+    let transaction = |id: &Value| {
+        let mut all = till.world.fapshi.record("Collection").into_iter();
+        all.find(|other| other["externalId"] == *id).unwrap()
+    };
+    let (mine, theirs) = (transaction(&begun.body["id"]), transaction(&others.body["id"]));
+    let mut lie = mine.clone();
+    lie["status"] = "SUCCESSFUL".into();
+    let sample = "webhook-fapshi/successful.json";
+    till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&lie)])
+        .await;
+    let queued = till.world.queued().await;
+    assert_eq!(
+        till.apply.consume(&queued).await.len(),
+        1,
+        "the gateway does not say so (yet)"
+    );
+    assert_eq!(till.status(&begun.body["id"]).await, "open");
+    // Somebody pays for one lesson and names another.
+    till.ends(&others.body["id"], "SUCCESSFUL");
+    till.world.fapshi.letters();
+    let mut swapped = theirs.clone();
+    swapped["externalId"] = mine["externalId"].clone();
+    till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&swapped)])
+        .await;
+    assert_eq!(
+        till.apply.consume(&till.world.queued().await).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(till.status(&begun.body["id"]).await, "open");
+    // The gateway took another amount than was asked for.
+    let shrink = "UPDATE payments SET amount_minor = 4999 WHERE id = $1";
+    let id: Uuid = others.body["id"].as_str().unwrap().parse().unwrap();
+    till.world.owner.execute(shrink, &[&id]).await.unwrap();
+    let mut honest = theirs.clone();
+    honest["status"] = "EXPIRED".into();
+    till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&honest)])
+        .await;
+    assert_eq!(
+        till.apply.consume(&till.world.queued().await).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(till.status(&others.body["id"]).await, "open");
+    let parked = "SELECT array_agg(reason ORDER BY reason) FROM provider_events WHERE status = 'parked'";
+    let reasons: Vec<String> = till.world.owner.query_one(parked, &[]).await.unwrap().get(0);
+    assert_eq!(
+        reasons,
+        [
+            "another amount or currency than was asked for",
+            "the gateway names another payment"
+        ]
+    );
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_link_expires_and_a_request_fails_and_both_can_be_started_again() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60 * 48).await;
+    let link = till.begin(LINK, &lesson).await;
+    let phone = till.begin(PHONE, &lesson).await;
+    till.ends(&link.body["id"], "EXPIRED");
+    till.ends(&phone.body["id"], "FAILED");
+    till.hear(2).await;
+    let seen = [
+        till.payment(&link.body["id"]).await,
+        till.payment(&phone.body["id"]).await,
+    ];
+    assert_eq!(
+        json!([seen[0]["status"], seen[0]["reason"], seen[0]["url"]]),
+        json!(["closed", "expired", null])
+    );
+    assert_eq!(seen[1]["status"], "failed");
+    assert_eq!(till.told().await, ["payment_failed"]);
+    let again = till.begin(LINK, &lesson).await;
+    assert_eq!(again.status, 201);
+    assert_ne!(again.body["url"], link.body["url"]);
+    till.ends(&again.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    assert_eq!(till.status(&again.body["id"]).await, "paid");
+}
+
+#[tokio::test]
+async fn money_that_comes_after_everybody_gave_it_up_is_entered_and_given_back_if_it_is_too_much() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(-30).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    // The request reaches the phone, its answer does not reach us.
+    till.world.fapshi.misbehave(Faults {
+        lose_next: 1,
+        ..Faults::default()
+    });
+    assert_eq!(
+        till.begin(PHONE, &lesson).await.verdict(),
+        "503 provider-unavailable"
+    );
+    assert_eq!(
+        till.begin(PHONE, &lesson).await.verdict(),
+        "503 payment-being-started"
+    );
+    till.world.travel(31);
+    till.settle().await;
+    assert_eq!(
+        till.at_stripe().0,
+        [5_000],
+        "nobody had paid, so the card was charged"
+    );
+    let asked = till.world.fapshi.record("Collection");
+    till.ends(&asked[0]["externalId"], "SUCCESSFUL");
+    till.hear(2).await;
+    till.work().await;
+    till.hear(2).await;
+    assert_eq!(till.status(&asked[0]["externalId"]).await, "paid");
+    let back: i64 = till
+        .world
+        .fapshi
+        .record("Payout")
+        .iter()
+        .map(|out| out["amount"].as_i64().unwrap())
+        .sum();
+    assert_eq!(back, 5_000, "paid twice, so once went back");
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+}
+
+#[tokio::test]
+async fn a_payment_whose_webhook_was_lost_is_looked_up_before_a_card_is_charged() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(-30).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    let begun = till.begin(LINK, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.world.fapshi.letters();
+    till.world.travel(31);
+    till.settle().await;
+    assert_eq!(
+        till.at_stripe().0,
+        Vec::<i64>::new(),
+        "it was paid, only nobody had said so"
+    );
+    assert_eq!(till.status(&begun.body["id"]).await, "paid");
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+}
+
+#[tokio::test]
+async fn a_correction_gives_back_what_was_collected_and_collects_nothing_that_it_overtook() {
+    let till = Till::open().await;
+    let (collected, overtaken) = (till.world.lesson_in(-60).await, till.world.lesson_in(-60).await);
+    till.session(&collected).await;
+    till.session(&overtaken).await;
+    till.card_kept(&collected).await;
+    till.world.travel(1);
+    let correct = |lesson: &Lesson| {
+        let end = lesson.starts_at + SignedDuration::from_mins(30);
+        let sql = "UPDATE sessions SET meeting_ended_at = $2, due_at = $2 WHERE booking_id = $1";
+        let (owner, id) = (&till.world.owner, lesson.id);
+        async move { owner.execute(sql, &[&id, &end]).await.unwrap() }
+    };
+    let tick = till.world.function("process-charges").await;
+    tick.invoke(json!({})).await.unwrap();
+    correct(&overtaken).await;
+    tick.invoke(json!({})).await.unwrap();
+    till.work().await;
+    assert_eq!(
+        till.at_stripe().0,
+        [10_000],
+        "the other was corrected before its card was charged"
+    );
+    correct(&collected).await;
+    tick.invoke(json!({})).await.unwrap();
+    till.work().await;
+    till.hear(2).await;
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![10_000]));
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_refund_happens_once_though_its_answer_is_lost_or_late_or_a_failure() {
+    let till = Till::open().await;
+    let lessons = [till.world.lesson_in(30).await, till.world.lesson_in(30).await];
+    let cancel = till.world.function("cancel-session").await;
+    let mut sessions = Vec::new();
+    for lesson in &lessons {
+        sessions.push(till.session(lesson).await);
+        let begun = till.begin(CARD, lesson).await;
+        till.pays(&begun);
+        till.hear(1).await;
+        till.work().await;
+    }
+    for session in sessions {
+        let token = till.world.identity.token(till.world.cast.parent);
+        let cancelled = cancel
+            .call(request("cancel-session/cancel.json", &token, session))
+            .await;
+        assert_eq!(cancelled.status, 200);
+    }
+    till.relay.invoke(json!({})).await.unwrap();
+    till.capture
+        .consume(&till.world.queued_in(&till.world.payments).await)
+        .await;
+    till.relay.invoke(json!({})).await.unwrap();
+    let refunds = till.world.queued_in(&till.world.refunds).await;
+    assert_eq!(refunds.len(), 2);
+    till.world.stripe.misbehave(Faults {
+        lose_next: 2,
+        refunds_wait: true,
+        ..Faults::default()
+    });
+    assert_eq!(
+        till.refund.consume(&refunds).await.len(),
+        2,
+        "both answers got lost"
+    );
+    assert_eq!(till.refund.consume(&refunds).await, Vec::<String>::new());
+    let made = till.world.stripe.record("refund");
+    assert_eq!(made.len(), 2);
+    assert_eq!(
+        till.books().await,
+        [-20_000, 0, 0, 20_000],
+        "nothing went back yet"
+    );
+    till.world
+        .stripe
+        .end_refund(made[0]["id"].as_str().unwrap(), "succeeded");
+    till.world
+        .stripe
+        .end_refund(made[1]["id"].as_str().unwrap(), "failed");
+    till.hear(3).await;
+    till.work().await;
+    assert_eq!(
+        till.books().await,
+        [-10_000, 0, 0, 10_000],
+        "one client still has a credit"
+    );
+    assert_eq!(till.told().await, ["refunded", "refund_failed"]);
+    assert_eq!(
+        till.world.stripe.record("refund").len(),
+        2,
+        "a failure waits for a person"
+    );
+}
+
+#[tokio::test]
+async fn too_little_for_a_payout_is_left_to_a_person() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        price: 150,
+        currency: "XAF",
+        ..Lesson::starting(Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    till.world.travel(25);
+    let mark = till.world.function("mark-no-show").await;
+    let marked = request(
+        "mark-no-show/mark.json",
+        &till.world.identity.token(till.world.cast.tutor),
+        session,
+    );
+    assert_eq!(mark.call(marked).await.status, 200);
+    till.work().await;
+    assert_eq!(till.world.fapshi.record("Payout"), Vec::<Value>::new());
+    assert_eq!(till.told().await, ["refund_failed"]);
+    let sql = "SELECT status || ' ' || reason FROM refunds";
+    let row: String = till.world.owner.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(row, "failed below_minimum");
+    assert_eq!(
+        till.books().await,
+        [-75, -67, -8, 150],
+        "the client has a credit of half"
+    );
+}
+
+#[tokio::test]
+async fn a_dispute_is_recorded_and_a_lost_one_takes_the_money_out_of_the_books() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    let begun = till.begin(CARD, &lesson).await;
+    till.pays(&begun);
+    till.hear(1).await;
+    let intent = till.world.stripe.record("payment_intent")[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    till.world.stripe.dispute(&intent, "needs_response");
+    till.hear(2).await;
+    assert_eq!(till.payment(&begun.body["id"]).await["is_disputed"], true);
+    assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
+    till.world.stripe.dispute(&intent, "lost");
+    till.hear(2).await;
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+    till.world.stripe.dispute("pi_of-other-software", "lost");
+    let stray = till.world.stripe.letters();
+    let sample = "webhook-stripe/checkout-completed.json";
+    till.knock(&till.stripe_door, sample, &stray).await;
+    assert_eq!(till.world.count("disputes").await, 1);
+}
+
+#[tokio::test]
+async fn only_the_client_pays_and_only_what_can_be_paid() {
+    let till = Till::open().await;
+    let (world, cast) = (&till.world, till.world.cast);
+    let lesson = world.lesson_in(60).await;
+    for (who, person, verdict) in [
+        ("the tutor", cast.tutor, "403 not-the-client"),
+        ("the student", cast.student, "403 not-the-client"),
+        ("a stranger", cast.stranger, "403 forbidden"),
+    ] {
+        assert_eq!(
+            world.call(&till.start, CARD, person, &lesson).await.verdict(),
+            verdict,
+            "{who}"
+        );
+    }
+    assert_eq!(
+        till.begin(PHONE, &lesson).await.verdict(),
+        "409 currency-not-supported"
+    );
+    let price = |minor: &'static str, currency: &'static str| {
+        let sql = format!("UPDATE bookings SET price_minor = {minor}, price_currency = {currency}");
+        async move { world.owner.batch_execute(&sql).await.unwrap() }
+    };
+    price("99", "'XAF'").await;
+    assert_eq!(till.begin(LINK, &lesson).await.verdict(), "409 amount-too-small");
+    price("0", "'XAF'").await;
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 nothing-to-pay");
+    price("NULL", "NULL").await;
+    assert_eq!(
+        till.begin(CARD, &lesson).await.verdict(),
+        "409 booking-without-price"
+    );
+    price("100000", "'UGX'").await;
+    assert_eq!(
+        till.begin(CARD, &lesson).await.verdict(),
+        "409 payment-refused",
+        "Stripe counts it in hundredths"
+    );
+    price("5000", "'XAF'").await;
+    let mut wrong = world.request(PHONE, cast.parent, &lesson);
+    for (body, verdict) in [
+        (
+            r#"{"method": "mobile_money", "phone": "12"}"#,
+            "400 malformed-phone",
+        ),
+        (r#"{"method": "mobile_money"}"#, "400 malformed-body"),
+        (r#"{"method": "card", "amount": 1}"#, "400 malformed-body"),
+        (r#"{"method": "saved_card"}"#, "400 malformed-body"),
+        (r#"{"method": "cash"}"#, "400 malformed-body"),
+    ] {
+        wrong["body"] = body.into();
+        assert_eq!(till.start.call(wrong.clone()).await.verdict(), verdict, "{body}");
+    }
+    let cards_only = world
+        .function_with("start-payment", &[("PAYMENT_METHODS", "card, card_on_file")])
+        .await;
+    let refused = world.call(&cards_only, PHONE, cast.parent, &lesson).await;
+    assert_eq!(refused.verdict(), "409 method-not-offered");
+    let begun = till.begin(PHONE, &lesson).await;
+    let id = begun.body["id"].as_str().unwrap().parse().unwrap();
+    let others = request("get-payment/payment.json", &world.identity.token(cast.tutor), id);
+    assert_eq!(till.get.call(others).await.verdict(), "403 forbidden");
+    world
+        .owner
+        .batch_execute("UPDATE bookings SET status = 'cancelled'")
+        .await
+        .unwrap();
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 booking-cancelled");
+}
+
+#[tokio::test]
+async fn forged_altered_and_old_webhooks_are_refused_at_the_door() {
+    let till = Till::open().await;
+    let body = r#"{"id":"evt_1","type":"checkout.session.completed","data":{"object":{"id":"cs_1","object":"checkout.session"}}}"#;
+    let stripe = "webhook-stripe/checkout-completed.json";
+    let good = letter_event(stripe, &till.world.stripe.letter(body.into()));
+    let mut altered = good.clone();
+    altered["body"] = body.replace("cs_1", "cs_2").into();
+    let mut unsigned = good.clone();
+    unsigned["headers"]
+        .as_object_mut()
+        .unwrap()
+        .remove("stripe-signature");
+    let mut huge = good.clone();
+    huge["body"] = "x".repeat(256 * 1024 + 1).into();
+    let garbage = letter_event(stripe, &till.world.stripe.letter("{}".into()));
+    for (event, verdict) in [
+        (altered, "401 webhook-not-authentic"),
+        (unsigned, "401 webhook-not-authentic"),
+        (request(stripe, "", Uuid::nil()), "401 webhook-not-authentic"),
+        (huge, "413 body-too-large"),
+        (garbage, "400 malformed-body"),
+    ] {
+        assert_eq!(till.stripe_door.call(event).await.verdict(), verdict);
+    }
+    till.world.travel(6);
+    let late = till.stripe_door.call(good).await;
+    assert_eq!(
+        late.verdict(),
+        "401 webhook-not-authentic",
+        "replayed after six minutes"
+    );
+    let fapshi = "webhook-fapshi/successful.json";
+    let secret = crate::harness::FAPSHI_WEBHOOK_SECRET;
+    let mut without = request(fapshi, secret, Uuid::nil());
+    without["headers"].as_object_mut().unwrap().remove("x-wh-secret");
+    let mut outside = request(fapshi, secret, Uuid::nil());
+    outside["body"] = r#"{"transId":"../balance","status":"SUCCESSFUL"}"#.into();
+    for (event, verdict) in [
+        (without, "401 webhook-not-authentic"),
+        (request(fapshi, "guess", Uuid::nil()), "401 webhook-not-authentic"),
+        (
+            request(fapshi, &format!("{secret}, {secret}"), Uuid::nil()),
+            "401 webhook-not-authentic",
+        ),
+        (outside, "400 malformed-body"),
+    ] {
+        assert_eq!(till.fapshi_door.call(event).await.verdict(), verdict);
+    }
+    assert_eq!(
+        till.world.queued().await,
+        Vec::<Value>::new(),
+        "something was queued"
+    );
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_money_that_does_not_add_up() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    let begun = till.begin(CARD, &lesson).await;
+    till.pays(&begun);
+    till.hear(1).await;
+    let refund =
+        "INSERT INTO refunds (id, booking_id, ordinal, payment_id, amount_minor, currency, created_at)
+                  SELECT gen_random_uuid(), booking_id, 1, id";
+    let attempts = [
+        format!("{refund}, 10001, currency, now() FROM payments"),
+        format!("{refund}, 100, 'USD', now() FROM payments"),
+        "INSERT INTO ledger_entries (payment_id, account_id, kind, amount_minor, currency, created_at)
+         SELECT id, 'cash/stripe/TTD', 'dispute', 100, 'TTD', now() FROM payments".into(),
+        "INSERT INTO ledger_entries (payment_id, account_id, kind, amount_minor, currency, created_at)
+         SELECT payment_id, account_id, kind, amount_minor, currency, now() FROM ledger_entries".into(),
+        "INSERT INTO ledger_entries (account_id, kind, amount_minor, currency, created_at)
+         VALUES ('cash/stripe/TTD', 'payment', 1, 'TTD', now()), ('cash/stripe/TTD', 'payment', -1, 'TTD', now())".into(),
+        "UPDATE payments SET status = 'open'".into(),
+    ];
+    for attempt in attempts {
+        assert!(
+            till.world.owner.batch_execute(&attempt).await.is_err(),
+            "even the owner may: {attempt}"
+        );
+    }
+    assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
+}
