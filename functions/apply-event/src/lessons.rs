@@ -1,6 +1,6 @@
 //! Events about lessons: ask the vendor what it saw, merge that into the booking and its session.
 
-use crate::handler::{ApplyEvent, event, whole};
+use crate::{ApplyEvent, event, whole};
 use domain::evidence::Evidence;
 use domain::ids::RoomId;
 use platform::batch::JobError;

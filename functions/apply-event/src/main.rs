@@ -1,9 +1,6 @@
 //! Consumes `provider-events`.
 
-mod handler;
-mod lessons;
-mod payments;
-
+use apply_event::ApplyEvent;
 use platform::batch::{self, BatchPolicy};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
@@ -14,7 +11,7 @@ use providers::lessonspace::{Lessonspace, LessonspaceConfig};
 use providers::stripe::{Stripe, StripeConfig};
 use std::time::Duration;
 
-fn configure(mut env: Env) -> Result<(BatchPolicy, handler::ApplyEvent), ConfigError> {
+fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyEvent), ConfigError> {
     let clock = env.clock();
     let database = Database::from_env(&mut env);
     let lessonspace = LessonspaceConfig::from_env(&mut env);
@@ -26,7 +23,7 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, handler::ApplyEvent), ConfigE
             worst_case: Duration::from_secs(15),
             quarantine: Queue::at(quarantine?),
         };
-        let job = handler::ApplyEvent {
+        let job = ApplyEvent {
             database: database?,
             lessonspace: Lessonspace::new(lessonspace?),
             stripe: Stripe::new(stripe?),

@@ -1,6 +1,6 @@
 //! Events about money: ask the gateway where the payment, refund or dispute stands, enter that.
 
-use crate::handler::{ApplyEvent, event, whole};
+use crate::{ApplyEvent, event, whole};
 use domain::gateway::Finding;
 use platform::batch::JobError;
 use platform::queue::Envelope;

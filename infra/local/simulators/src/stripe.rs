@@ -44,7 +44,12 @@ struct Books {
     keys: HashMap<String, (Form, StatusCode, Value)>,
     /// Customer to cards.
     customers: HashMap<String, Vec<String>>,
+    /// In the order in which they were made.
     objects: Vec<Value>,
+    /// Where an object is, by its id.
+    places: HashMap<String, usize>,
+    /// Charges by their customer, refunds by their charge.
+    lists: HashMap<String, Vec<usize>>,
 }
 
 type Form = BTreeMap<String, String>;
@@ -105,8 +110,23 @@ fn amount_of(form: &Form, name: &str) -> Result<i64, Answer> {
 }
 
 impl Books {
+    fn add(&mut self, object: Value) {
+        let place = self.objects.len();
+        let list = match object["object"].as_str() {
+            Some("payment_intent") => object["customer"].as_str(),
+            Some("refund") => object["payment_intent"].as_str(),
+            _ => None,
+        };
+        if let Some(list) = list {
+            self.lists.entry(list.to_owned()).or_default().push(place);
+        }
+        self.places
+            .insert(object["id"].as_str().unwrap_or_default().to_owned(), place);
+        self.objects.push(object);
+    }
+
     fn find(&self, id: &str) -> Result<&Value, Answer> {
-        let found = self.objects.iter().find(|object| object["id"] == id);
+        let found = self.places.get(id).and_then(|place| self.objects.get(*place));
         let missing = || {
             let text = format!("No such object: '{id}'");
             refusal(
@@ -120,11 +140,17 @@ impl Books {
     }
 
     fn change(&mut self, id: &str, changes: Value) -> Option<Value> {
-        let object = self.objects.iter_mut().find(|object| object["id"] == id)?;
+        let object = self.objects.get_mut(*self.places.get(id)?)?;
         if let (Some(object), Value::Object(changes)) = (object.as_object_mut(), changes) {
             object.extend(changes);
         }
         Some(object.clone())
+    }
+
+    /// The charges of a customer, or the refunds of a charge, oldest first.
+    fn listed<'a>(&'a self, list: &str) -> impl Iterator<Item = &'a Value> {
+        let places = self.lists.get(list).into_iter().flatten();
+        places.filter_map(|place| self.objects.get(*place))
     }
 
     fn of<'a>(&'a self, what: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -185,6 +211,11 @@ impl Stripe {
     /// Webhooks that wait to be delivered.
     pub fn letters(&self) -> Vec<Letter> {
         self.0.mailbox.take(|body| self.letter(body))
+    }
+
+    /// A customer who has left a card: both names.
+    pub fn leave_card(&self) -> (String, String) {
+        self.books().card_of(None)
     }
 
     /// The vendor's own record of one kind of object: `payment_intent`, `refund`, …
@@ -360,7 +391,7 @@ impl Stripe {
             "setup_intent": null, "client_reference_id": form.get("client_reference_id"),
             "metadata": metadata(form), "created": self.now(),
         });
-        books.objects.push(object.clone());
+        books.add(object.clone());
         Ok(object)
     }
 
@@ -384,7 +415,7 @@ impl Stripe {
         if session["mode"] == "setup" {
             let setup = json!({"id": self::id("seti"), "object": "setup_intent", "status": "succeeded", "payment_method": card});
             changes["setup_intent"] = setup["id"].clone();
-            books.objects.push(setup);
+            books.add(setup);
         } else {
             let intent = json!({
                 "id": self::id("pi"), "object": "payment_intent", "status": "succeeded",
@@ -394,7 +425,7 @@ impl Stripe {
             });
             changes["payment_intent"] = intent["id"].clone();
             changes["payment_status"] = "paid".into();
-            books.objects.push(intent.clone());
+            books.add(intent.clone());
             told = Some(intent);
         }
         let session = books.change(id, changes)?;
@@ -445,7 +476,7 @@ impl Stripe {
             "payment_method": if error.is_some() { Value::Null } else { json!(card) },
             "last_payment_error": error, "metadata": metadata(form), "created": self.now(),
         });
-        books.objects.push(intent.clone());
+        books.add(intent.clone());
         drop(books);
         match error {
             None => {
@@ -467,8 +498,8 @@ impl Stripe {
         let mut books = self.books();
         let paid = books.find(intent)?["amount_received"].as_i64().unwrap_or(0);
         let back: i64 = books
-            .of("refund")
-            .filter(|refund| refund["payment_intent"] == intent && refund["status"] != "failed")
+            .listed(intent)
+            .filter(|refund| refund["status"] != "failed")
             .filter_map(|refund| refund["amount"].as_i64())
             .sum();
         if amount < 1 || back + amount > paid {
@@ -486,7 +517,7 @@ impl Stripe {
             "id": id("re"), "object": "refund", "amount": amount, "payment_intent": intent, "status": status,
             "failure_reason": null, "metadata": metadata(form), "created": self.now(),
         });
-        books.objects.push(refund.clone());
+        books.add(refund.clone());
         drop(books);
         self.tell("refund.created", &refund);
         Ok(refund)
@@ -525,7 +556,7 @@ impl Stripe {
                 "id": id("du"), "object": "dispute", "amount": paid["amount"], "currency": paid["currency"],
                 "payment_intent": intent, "status": status, "reason": "fraudulent",
             });
-            books.objects.push(dispute.clone());
+            books.add(dispute.clone());
             Some(dispute)
         };
         let kind = if status == "lost" || status == "won" {
@@ -628,10 +659,14 @@ async fn retrieve(
 }
 
 /// A page of a list, newest first.
-fn list(books: &Books, what: &str, query: &Pairs, is_listed: impl Fn(&Value) -> bool) -> Value {
-    let oldest_first: Vec<&Value> = books.of(what).filter(|object| is_listed(object)).collect();
+fn page(books: &Books, list: &str, query: &Pairs) -> Value {
+    let since: i64 = filter(query, "created[gte]")
+        .and_then(|since| since.parse().ok())
+        .unwrap_or(0);
+    let is_recent = |object: &&Value| object["created"].as_i64().unwrap_or(0) >= since;
+    let mut rest: Vec<&Value> = books.listed(list).filter(is_recent).collect();
+    rest.reverse();
     let after = filter(query, "starting_after");
-    let mut rest: Vec<&Value> = oldest_first.into_iter().rev().collect();
     if let Some(last) = after.and_then(|after| rest.iter().position(|object| object["id"] == after)) {
         rest.drain(..=last);
     }
@@ -644,27 +679,13 @@ fn list(books: &Books, what: &str, query: &Pairs, is_listed: impl Fn(&Value) -> 
 }
 
 async fn list_intents(State(vendor): State<Stripe>, headers: HeaderMap, query: Pairs) -> Response {
-    let since: i64 = filter(&query, "created[gte]")
-        .and_then(|since| since.parse().ok())
-        .unwrap_or(0);
-    let customer = filter(&query, "customer");
-    let page = vendor.reading(&headers, |books| {
-        Ok(list(books, "payment_intent", &query, |intent| {
-            customer.is_none_or(|customer| intent["customer"] == customer)
-                && intent["created"].as_i64().unwrap_or(0) >= since
-        }))
-    });
-    respond(page)
+    let customer = filter(&query, "customer").unwrap_or_default();
+    respond(vendor.reading(&headers, |books| Ok(page(books, customer, &query))))
 }
 
 async fn list_refunds(State(vendor): State<Stripe>, headers: HeaderMap, query: Pairs) -> Response {
-    let intent = filter(&query, "payment_intent");
-    let page = vendor.reading(&headers, |books| {
-        Ok(list(books, "refund", &query, |refund| {
-            intent.is_none_or(|intent| refund["payment_intent"] == intent)
-        }))
-    });
-    respond(page)
+    let intent = filter(&query, "payment_intent").unwrap_or_default();
+    respond(vendor.reading(&headers, |books| Ok(page(books, intent, &query))))
 }
 
 async fn pay_page(State(vendor): State<Stripe>, Path(id): Path<String>) -> Response {

@@ -164,6 +164,13 @@ impl Stripe {
             let refusal: Refusal = answer.body()?;
             return Ok(Outcome::Declined(refusal.error.declined(charge.attempt)));
         }
+        // The same try was asked for before, with another card: what became of that has to be looked up.
+        if answer
+            .body::<Refusal>()
+            .is_ok_and(|refusal| refusal.error.is_repetition())
+        {
+            return Err(VendorError::SILENT);
+        }
         answer.json::<PaymentIntent>()?.outcome(charge.attempt)
     }
 

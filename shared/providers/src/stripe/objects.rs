@@ -97,6 +97,8 @@ pub(super) struct Refusal {
 /// Why a request or a card was refused.
 #[derive(Debug, Deserialize)]
 pub(super) struct CardError {
+    #[serde(rename = "type", default)]
+    kind: String,
     code: Option<String>,
     decline_code: Option<String>,
     advice_code: Option<String>,
@@ -129,6 +131,11 @@ fn unreadable() -> VendorError {
 }
 
 impl CardError {
+    /// Whether a key came again with other parameters.
+    pub(super) fn is_repetition(&self) -> bool {
+        self.kind == "idempotency_error"
+    }
+
     pub(super) fn declined(&self, attempt: i32) -> Declined {
         let reason = self.decline_code.as_ref().or(self.code.as_ref());
         let reason = reason.map_or("card_declined", String::as_str);

@@ -2,6 +2,9 @@
 //! is true now, and that is entered. May run any number of times for the same event, in any order and side by
 //! side; the end state is the same.
 
+mod lessons;
+mod payments;
+
 use domain::ids::BookingId;
 use jiff::{SignedDuration, Timestamp};
 use platform::batch::{Job, JobError, Message as Readable};
@@ -21,19 +24,29 @@ use store::events::{self, Event};
 /// half hours; then it is parked for a person.
 const MOST_ATTEMPTS: i32 = 9;
 
-pub(crate) struct ApplyEvent {
-    pub(crate) database: Database,
-    pub(crate) lessonspace: Lessonspace,
-    pub(crate) stripe: Stripe,
-    pub(crate) fapshi: Fapshi,
-    pub(crate) ids: Ids,
-    pub(crate) clock: Clock,
+/// The function.
+pub struct ApplyEvent {
+    /// Where events and what they are about are.
+    pub database: Database,
+    /// Rooms.
+    pub lessonspace: Lessonspace,
+    /// Cards.
+    pub stripe: Stripe,
+    /// Mobile money.
+    pub fapshi: Fapshi,
+    /// Ids of what is made.
+    pub ids: Ids,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// A message, by its provider.
-pub(crate) enum Incoming {
+pub enum Incoming {
+    /// From Lessonspace.
     Lessonspace(Envelope<lessonspace::Delivery>),
+    /// From Stripe.
     Stripe(Envelope<stripe::Delivery>),
+    /// From Fapshi.
     Fapshi(Envelope<fapshi::Delivery>),
 }
 
