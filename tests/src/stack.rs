@@ -103,6 +103,16 @@ impl Stack {
         send(request).await
     }
 
+    /// Invokes one of the template's functions, as its schedule does.
+    pub async fn invoke(&self, resource: &str) -> u16 {
+        let function = &self.physical[resource];
+        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.aws);
+        let scope = "Credential=test/20260101/us-east-1/lambda/aws4_request";
+        let request = self.http.post(url).json(&json!({}));
+        let authorization = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=local");
+        send(request.header("authorization", authorization)).await.status
+    }
+
     /// Directs a vendor simulator.
     pub async fn direct(&self, path: &str, body: Value) -> Value {
         let request = self.http.post(format!("{}{path}", self.simulators)).json(&body);

@@ -371,6 +371,9 @@ async fn what_the_provider_saw_reaches_the_session() {
     let lesson = world.lesson_in(0).await;
     let session = session(&world, &lesson).await;
     let room = world.opened_room(&lesson).await;
+    let status = "SELECT status FROM sessions WHERE id = $1";
+    let status: String = world.owner.query_one(status, &[&session]).await.unwrap().get(0);
+    assert_eq!(status, "JOIN_OPEN", "somebody joined");
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
         world.function("apply-event").await,

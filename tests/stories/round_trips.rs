@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use stories::cast::Lesson;
 use stories::stack::root;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -161,6 +162,7 @@ async fn no_handler_needs_more_than_two_round_trips() {
     ));
 
     counted.extend(sessions(&world).await);
+    counted.extend(paying(&world).await);
 
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for (handler, flights) in counted {
@@ -196,6 +198,108 @@ async fn uploads(world: &World, lesson: &stories::cast::Lesson) -> [Value; 2] {
         records.push(record);
     }
     records.try_into().unwrap()
+}
+
+/// Every step of paying, by two lessons that are paid ahead and then cost half, and two that are paid by card.
+async fn paying(world: &World) -> Vec<(&'static str, usize)> {
+    world
+        .owner
+        .batch_execute("UPDATE outbox SET sent_at = now()")
+        .await
+        .unwrap();
+    let cast = world.cast;
+    let lessons = [world.lesson_in(-30).await, world.lesson_in(-30).await];
+    let order = |sample: &str, lesson: &Lesson| world.request(sample, cast.parent, lesson);
+    let orders = [0, 1].map(|n| order("start-payment/card.json", &lessons[n]));
+    let mut counted = vec![("start-payment", route(world, "start-payment", orders).await)];
+    let pages = world.stripe.record("checkout.session");
+    for page in &pages {
+        world
+            .stripe
+            .close_checkout(page["id"].as_str().unwrap(), true)
+            .unwrap();
+    }
+    let look = pages.iter().map(|page| {
+        let id = page["metadata"]["firstbell_payment"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let token = world.identity.token(cast.parent);
+        crate::harness::request("get-payment/payment.json", &token, id)
+    });
+    let looks: Vec<Value> = look.collect();
+    counted.push((
+        "get-payment",
+        route(world, "get-payment", looks.try_into().unwrap()).await,
+    ));
+    let door = world
+        .function_with("webhook-stripe", &[("DATABASE_URL", "")])
+        .await;
+    let completed = "checkout.session.completed";
+    for letter in world
+        .stripe
+        .letters()
+        .iter()
+        .filter(|letter| letter.body.contains(completed))
+    {
+        let event = crate::harness::letter_event("webhook-stripe/checkout-completed.json", letter);
+        assert_eq!(
+            door.call(event).await.status,
+            202,
+            "the door has no database at all"
+        );
+    }
+    counted.push(("webhook-stripe, webhook-fapshi", 0));
+    let events: [Value; 2] = world.queued().await.try_into().unwrap();
+    counted.push((
+        "apply-event, a payment",
+        consumer(world, "apply-event", events).await,
+    ));
+    let relay = world.function("relay-outbox").await;
+    relay.invoke(json!({})).await.unwrap();
+    world.queued_in(&world.payments).await;
+    settle_at_half(world, &lessons).await;
+    relay.invoke(json!({})).await.unwrap();
+    let jobs: [Value; 2] = world.queued_in(&world.payments).await.try_into().unwrap();
+    counted.push((
+        "capture-payment, paid ahead",
+        consumer(world, "capture-payment", jobs).await,
+    ));
+    relay.invoke(json!({})).await.unwrap();
+    let jobs: [Value; 2] = world.queued_in(&world.refunds).await.try_into().unwrap();
+    counted.push((
+        "refund-payment, a record",
+        consumer(world, "refund-payment", jobs).await,
+    ));
+    world.queued_in(&world.payments).await;
+    let lessons = [world.lesson_in(-30).await, world.lesson_in(-30).await];
+    settle_at_half(world, &lessons).await;
+    relay.invoke(json!({})).await.unwrap();
+    let jobs: [Value; 2] = world.queued_in(&world.payments).await.try_into().unwrap();
+    counted.push((
+        "capture-payment, card on file",
+        consumer(world, "capture-payment", jobs).await,
+    ));
+    counted
+}
+
+async fn settle_at_half(world: &World, lessons: &[Lesson; 2]) {
+    let (create, mark) = (
+        world.function("create-session").await,
+        world.function("mark-no-show").await,
+    );
+    for lesson in lessons {
+        let made = world
+            .call(&create, "create-session/create.json", world.cast.parent, lesson)
+            .await;
+        let id = made.body["id"].as_str().unwrap().parse().unwrap();
+        let token = world.identity.token(world.cast.tutor);
+        let marked = mark
+            .call(crate::harness::request("mark-no-show/mark.json", &token, id))
+            .await;
+        assert_eq!(marked.status, 200, "{}", marked.body);
+    }
 }
 
 async fn sessions(world: &World) -> Vec<(&'static str, usize)> {

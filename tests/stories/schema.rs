@@ -114,6 +114,10 @@ async fn tokens_events_and_our_own_tables_are_closed_to_clients() {
     let world = World::new().await;
     let tables = [
         "charges",
+        "payments",
+        "refunds",
+        "disputes",
+        "saved_cards",
         "ledger_accounts",
         "ledger_entries",
         "tutor_video_provider_connections",
@@ -134,6 +138,27 @@ async fn tokens_events_and_our_own_tables_are_closed_to_clients() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn people_hear_what_is_told_to_them_and_nothing_else() {
+    let world = World::new().await;
+    let tell = "INSERT INTO notifications (profile_id, kind, source, created_at) VALUES ($1, 'refunded', 'refund/1', now())";
+    world.owner.execute(tell, &[&world.cast.parent]).await.unwrap();
+    let hear = "SELECT * FROM notifications";
+    for (who, rows) in [(world.cast.parent, 1), (world.cast.tutor, 0)] {
+        assert_eq!(
+            as_client(&world.owner, "authenticated", who, hear).await,
+            Ok(rows)
+        );
+    }
+    let denied = Err(SqlState::INSUFFICIENT_PRIVILEGE);
+    assert_eq!(as_client(&world.owner, "anon", Uuid::nil(), hear).await, denied);
+    let forget = "DELETE FROM notifications";
+    assert_eq!(
+        as_client(&world.owner, "authenticated", world.cast.parent, forget).await,
+        denied
+    );
 }
 
 #[tokio::test]

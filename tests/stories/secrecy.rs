@@ -1,11 +1,15 @@
 //! Secrets and people: fetched safely, never told.
 
-use crate::harness::{API_KEY, Aws, LEGACY_SECRET, WEBHOOK_SECRET, World, record};
+use crate::harness::{
+    API_KEY, Aws, FAPSHI_KEY, FAPSHI_PAYOUT_KEY, FAPSHI_WEBHOOK_SECRET, LEGACY_SECRET, STRIPE_KEY,
+    STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET, World, letter_event, record,
+};
 use jiff::SignedDuration;
 use platform::config::Env;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use simulators::lessonspace::Faults;
+use stories::cast::Lesson;
 use uuid::Uuid;
 
 #[tokio::test]
@@ -49,8 +53,10 @@ async fn a_secret_is_an_ssm_parameter_that_is_fetched_once() {
     drop(Aws::connect().await);
 }
 
-const CANARIES: [&str; 6] = [
+const CANARIES: [&str; 8] = [
     "ada.lee@example.org",
+    "670000000",
+    "Ada Parent",
     "Cleo Tutor",
     "Ben Student",
     "canary-in-a-body",
@@ -119,6 +125,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
     for function in [&door, &apply, &homeless] {
         logs.extend(function.log());
     }
+    logs.extend(paying(&world).await);
     assert!(
         logs.len() > 20,
         "the functions said nothing: the story proves nothing"
@@ -127,6 +134,11 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         API_KEY,
         LEGACY_SECRET,
         WEBHOOK_SECRET,
+        STRIPE_KEY,
+        STRIPE_WEBHOOK_SECRET,
+        FAPSHI_KEY,
+        FAPSHI_PAYOUT_KEY,
+        FAPSHI_WEBHOOK_SECRET,
         "canary-password",
         "eyJ",
         &token,
@@ -137,6 +149,82 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         }
     }
     every_line_is_an_object_with_a_timestamp(&logs);
+}
+
+/// What the functions that move money say while they do, and while their gateway refuses or is silent.
+async fn paying(world: &World) -> Vec<String> {
+    let lesson = Lesson {
+        price: 5_000,
+        currency: "XAF",
+        ..Lesson::starting(jiff::Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&world.cast, &world.owner).await;
+    let (start, get) = (
+        world.function("start-payment").await,
+        world.function("get-payment").await,
+    );
+    let begun = world
+        .call(
+            &start,
+            "start-payment/mobile-money.json",
+            world.cast.parent,
+            &lesson,
+        )
+        .await;
+    let good = world.request("start-payment/card.json", world.cast.parent, &lesson);
+    world.stripe.misbehave(simulators::mailbox::Faults {
+        fail_next: 1,
+        ..Default::default()
+    });
+    for event in [good.clone(), hostile(good)] {
+        start.call(event).await;
+    }
+    let id = begun.body["id"].as_str().unwrap().parse().unwrap();
+    let token = world.identity.token(world.cast.parent);
+    get.call(crate::harness::request("get-payment/payment.json", &token, id))
+        .await;
+    let transaction = world.fapshi.record("Collection")[0]["transId"].clone();
+    world.fapshi.end(transaction.as_str().unwrap(), "SUCCESSFUL");
+    let door = world.function("webhook-fapshi").await;
+    for letter in world.fapshi.letters() {
+        let event = letter_event("webhook-fapshi/successful.json", &letter);
+        door.call(hostile(event.clone())).await;
+        door.call(event).await;
+    }
+    let stripes_door = world.function("webhook-stripe").await;
+    let forged = crate::harness::request("webhook-stripe/checkout-completed.json", "", Uuid::nil());
+    stripes_door.call(hostile(forged)).await;
+    let (apply, relay) = (
+        world.function("apply-event").await,
+        world.function("relay-outbox").await,
+    );
+    apply.consume(&world.queued().await).await;
+    // Too much was paid, so something goes back.
+    world
+        .owner
+        .batch_execute("UPDATE bookings SET price_minor = 4000")
+        .await
+        .unwrap();
+    relay.invoke(json!({})).await.unwrap();
+    let (capture, refund) = (
+        world.function("capture-payment").await,
+        world.function("refund-payment").await,
+    );
+    capture.consume(&world.queued_in(&world.payments).await).await;
+    relay.invoke(json!({})).await.unwrap();
+    refund.consume(&world.queued_in(&world.refunds).await).await;
+    assert_eq!(world.fapshi.record("Payout").len(), 1, "nothing went back");
+    let all = [
+        &start,
+        &get,
+        &door,
+        &stripes_door,
+        &apply,
+        &relay,
+        &capture,
+        &refund,
+    ];
+    all.iter().flat_map(|function| function.log()).collect()
 }
 
 fn every_line_is_an_object_with_a_timestamp(logs: &[String]) {

@@ -46,13 +46,19 @@ pub const ENTER: &str = "
     FROM bookings b JOIN profiles p ON p.id = $2
     WHERE b.id = $1";
 
-/// Saves the room that a claim opened. A claim that ran out but was not taken over still counts.
-/// $1 booking, $2 claim, $3 provider, $4 room, $5 address.
+/// Saves the room that a claim opened; from now on the booking's session can be joined. A claim that ran out but
+/// was not taken over still counts. $1 booking, $2 claim, $3 provider, $4 room, $5 address.
 pub const OPENED: &str = "
-    UPDATE bookings
-    SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = $5, room_claim = NULL, room_claimed_until = NULL
-    WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
-    RETURNING id";
+    WITH opened AS (
+        UPDATE bookings
+        SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = $5, room_claim = NULL,
+            room_claimed_until = NULL
+        WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
+        RETURNING id),
+    session AS (
+        UPDATE sessions s SET status = 'JOIN_OPEN' FROM opened
+        WHERE s.booking_id = opened.id AND s.status = 'SCHEDULED')
+    SELECT id FROM opened";
 
 /// Ends a claim whose opening failed, so that the next person need not wait. $1 booking, $2 claim.
 pub const GIVE_UP: &str = "
