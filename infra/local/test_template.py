@@ -141,7 +141,7 @@ def test_a_consumer_may_touch_its_own_queue_and_no_managed_policy_widens_that(te
 
 ENV_CALL = re.compile(r"\benv\s*\.\s*(?:required|or|secret|optional_secret)(?:::<[^>]+>)?\(\s*\"([A-Z_]+)\"")
 # Shared readers of a group of variables, and what a call of them means.
-GROUP = re.compile(r"\b((?:\w+Config|Database|Charging|Door)::from_env|session_policy)\(")
+GROUP = re.compile(r"\b((?:\w+Config|Database|Charging|Door|Gateways|BatchPolicy)::from_env|session_policy)\(")
 
 
 def variables_read(folder):
@@ -153,6 +153,8 @@ def variables_read(folder):
         "LessonspaceConfig::from_env": ["shared/providers/src/lessonspace/api.rs"],
         "StripeConfig::from_env": ["shared/providers/src/stripe/api.rs"],
         "FapshiConfig::from_env": ["shared/providers/src/fapshi/api.rs"],
+        "Gateways::from_env": ["shared/providers/src/stripe/api.rs", "shared/providers/src/fapshi/api.rs"],
+        "BatchPolicy::from_env": ["shared/platform/src/batch.rs"],
         "Door::from_env": ["shared/platform/src/webhook.rs"],
         "session_policy": ["shared/store/src/policy.rs"],
         "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/policy.rs"],

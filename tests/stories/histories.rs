@@ -18,9 +18,9 @@ use platform::clock::{Clock, ClockHand};
 use platform::config::Env;
 use platform::database::Database;
 use platform::ids::Ids;
-use providers::fapshi::{Fapshi, FapshiConfig};
+use providers::gateways::Gateways;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig};
-use providers::stripe::{Checkout, Stripe, StripeConfig};
+use providers::stripe::Checkout;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -153,7 +153,7 @@ struct Worker {
     stage: Arc<Stage>,
 }
 
-fn gateways(address: &str) -> (Stripe, Fapshi, Lessonspace) {
+fn vendors(address: &str) -> Env {
     let settings = HashMap::from([
         ("STRIPE_API_URL", address.to_owned()),
         ("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()),
@@ -164,40 +164,30 @@ fn gateways(address: &str) -> (Stripe, Fapshi, Lessonspace) {
         ("LESSONSPACE_ORGANISATION", "1".to_owned()),
         ("LESSONSPACE_API_KEY", "unused".to_owned()),
     ]);
-    let mut env = Env::from_lookup(move |name| settings.get(name).cloned());
-    (
-        Stripe::new(StripeConfig::from_env(&mut env).unwrap()),
-        Fapshi::new(FapshiConfig::from_env(&mut env).unwrap()),
-        Lessonspace::new(LessonspaceConfig::from_env(&mut env).unwrap()),
-    )
+    Env::from_lookup(move |name| settings.get(name).cloned())
 }
 
 impl Worker {
     async fn hire(name: &str, stage: &Arc<Stage>, clock: &Clock, start: Timestamp) -> Self {
         let database = || Database::at(&service_url(name));
         let ids = || Ids::random(clock.clone());
-        let (stripe, fapshi, _) = gateways(&stage.address);
+        let mut env = vendors(&stage.address);
         let capture = CapturePayment {
             database: database(),
-            stripe,
-            fapshi,
+            gateways: Gateways::from_env(&mut env).unwrap(),
             ids: ids(),
             clock: clock.clone(),
         };
-        let (stripe, fapshi, _) = gateways(&stage.address);
         let refund = RefundPayment {
             database: database(),
-            stripe,
-            fapshi,
+            gateways: Gateways::from_env(&mut env).unwrap(),
             ids: ids(),
             clock: clock.clone(),
         };
-        let (stripe, fapshi, lessonspace) = gateways(&stage.address);
         let apply = ApplyEvent {
             database: database(),
-            lessonspace,
-            stripe,
-            fapshi,
+            lessonspace: Lessonspace::new(LessonspaceConfig::from_env(&mut env).unwrap()),
+            gateways: Gateways::from_env(&mut env).unwrap(),
             ids: ids(),
             clock: clock.clone(),
         };
@@ -288,7 +278,7 @@ impl Worker {
             return_to: &return_to,
             expires_at: now + SignedDuration::from_hours(1),
         };
-        let Ok(page) = self.capture.stripe.open_checkout(&checkout).await else {
+        let Ok(page) = self.capture.gateways.stripe.open_checkout(&checkout).await else {
             return;
         };
         // The client pays, whether or not we live to save the page.

@@ -172,6 +172,16 @@ impl Till {
         self.work().await;
     }
 
+    /// The tutor marks the student absent.
+    async fn no_show(&self, session: Uuid) {
+        let mark = self.world.function("mark-no-show").await;
+        let token = self.world.identity.token(self.world.cast.tutor);
+        let marked = mark
+            .call(request("mark-no-show/mark.json", &token, session))
+            .await;
+        assert_eq!(marked.status, 200, "{}", marked.body);
+    }
+
     async fn balance(&self, kind: &str) -> i64 {
         let sql = "SELECT coalesce(sum(e.amount_minor), 0)::bigint FROM ledger_entries e
                    JOIN ledger_accounts a ON a.id = e.account_id WHERE a.kind = $1";
@@ -253,13 +263,7 @@ async fn a_lesson_paid_ahead_by_card_keeps_what_it_costs_and_gives_the_rest_back
     );
     assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 nothing-to-pay");
     till.world.travel(21);
-    let mark = till.world.function("mark-no-show").await;
-    let marked = request(
-        "mark-no-show/mark.json",
-        &till.world.identity.token(till.world.cast.tutor),
-        session,
-    );
-    assert_eq!(mark.call(marked).await.status, 200);
+    till.no_show(session).await;
     till.work().await;
     till.hear(2).await;
     till.work().await;
@@ -456,6 +460,36 @@ async fn without_a_card_or_with_a_hopeless_one_the_client_is_told_at_once_and_pa
 }
 
 #[tokio::test]
+async fn a_wrong_key_of_ours_is_an_operators_business_and_costs_nobody_anything() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(-60).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(1);
+    till.world
+        .function("process-charges")
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    let wrong = [("STRIPE_SECRET_KEY", "sk_test_of-yesterday")];
+    let barred = till.world.function_with("capture-payment", &wrong).await;
+    assert_eq!(barred.consume(&jobs).await.len(), 1, "the job must survive");
+    assert_eq!(till.told().await, Vec::<String>::new());
+    assert_eq!(till.capture.consume(&jobs).await, Vec::<String>::new());
+    assert_eq!(till.at_stripe().0, [10_000]);
+    let start = till.world.function_with("start-payment", &wrong).await;
+    let other = till.world.lesson_in(60).await;
+    let begun = till
+        .world
+        .call(&start, CARD, till.world.cast.parent, &other)
+        .await;
+    assert_eq!(begun.verdict(), "503 provider-unavailable");
+}
+
+#[tokio::test]
 async fn mobile_money_is_asked_for_and_goes_back_to_the_phone() {
     let till = Till::open().await;
     let lesson = till.in_francs(0).await;
@@ -477,13 +511,7 @@ async fn mobile_money_is_asked_for_and_goes_back_to_the_phone() {
     till.work().await;
     assert_eq!(till.books().await, [-5_000, 0, 0, 5_000]);
     till.world.travel(25);
-    let mark = till.world.function("mark-no-show").await;
-    let marked = request(
-        "mark-no-show/mark.json",
-        &till.world.identity.token(till.world.cast.tutor),
-        session,
-    );
-    assert_eq!(mark.call(marked).await.status, 200);
+    till.no_show(session).await;
     till.work().await;
     till.hear(2).await;
     let back: Vec<Value> = till.world.fapshi.record("Payout");
@@ -757,13 +785,7 @@ async fn too_little_for_a_payout_is_left_to_a_person() {
     till.ends(&begun.body["id"], "SUCCESSFUL");
     till.hear(1).await;
     till.world.travel(25);
-    let mark = till.world.function("mark-no-show").await;
-    let marked = request(
-        "mark-no-show/mark.json",
-        &till.world.identity.token(till.world.cast.tutor),
-        session,
-    );
-    assert_eq!(mark.call(marked).await.status, 200);
+    till.no_show(session).await;
     till.work().await;
     assert_eq!(till.world.fapshi.record("Payout"), Vec::<Value>::new());
     assert_eq!(till.told().await, ["refund_failed"]);

@@ -69,6 +69,8 @@ fn vendor_error(error: VendorError) -> JobError {
             JobError::Transient("the vendor does not answer")
         }
         // Our key or our organisation is wrong: an operator mends that, and the event must survive until then.
-        VendorError::Permanent { .. } => JobError::Transient("the vendor refuses us"),
+        VendorError::Barred { .. } | VendorError::Permanent { .. } => {
+            JobError::Transient("the vendor refuses us")
+        }
     }
 }

@@ -13,9 +13,10 @@ use platform::database::Database;
 use platform::ids::Ids;
 use platform::outbox::Message;
 use platform::queue::Envelope;
-use providers::fapshi::{self, Fapshi};
+use providers::fapshi;
+use providers::gateways::Gateways;
 use providers::lessonspace::{self, Lessonspace};
-use providers::stripe::{self, Stripe};
+use providers::stripe;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::events::{self, Event};
@@ -30,10 +31,8 @@ pub struct ApplyEvent {
     pub database: Database,
     /// Rooms.
     pub lessonspace: Lessonspace,
-    /// Cards.
-    pub stripe: Stripe,
-    /// Mobile money.
-    pub fapshi: Fapshi,
+    /// Money.
+    pub gateways: Gateways,
     /// Ids of what is made.
     pub ids: Ids,
     /// The time.

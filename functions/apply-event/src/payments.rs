@@ -15,7 +15,12 @@ impl ApplyEvent {
         let notice = envelope.payload.notice();
         let notice = notice.ok_or(JobError::Permanent("not an event"))?;
         let event = event(stripe::NAME, &notice.id, &notice.kind, None, &envelope, &whole);
-        let finding = self.stripe.look_up(&notice.subject).await.map_err(vendor_error)?;
+        let finding = self
+            .gateways
+            .stripe
+            .look_up(&notice.subject)
+            .await
+            .map_err(vendor_error)?;
         self.enter(&event, &finding).await
     }
 
@@ -26,12 +31,12 @@ impl ApplyEvent {
         let id = notice.event_id();
         let event = event(fapshi::NAME, &id, &notice.status, None, &envelope, &whole);
         let (transaction, finding) = if notice.is_payout() {
-            let transaction = self.fapshi.payout_status(&notice.transaction).await;
+            let transaction = self.gateways.fapshi.payout_status(&notice.transaction).await;
             let transaction = transaction.map_err(vendor_error)?;
             let finding = transaction.refund();
             (transaction, finding)
         } else {
-            let transaction = self.fapshi.status(&notice.transaction).await;
+            let transaction = self.gateways.fapshi.status(&notice.transaction).await;
             let transaction = transaction.map_err(vendor_error)?;
             let finding = transaction.payment();
             (transaction, finding)
@@ -71,6 +76,8 @@ fn vendor_error(error: VendorError) -> JobError {
         VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
         VendorError::NotFound => JobError::Permanent("the gateway does not know it"),
         // Our key is wrong: an operator mends that, and the event must survive until then.
-        VendorError::Permanent { .. } => JobError::Transient("the gateway refuses us"),
+        VendorError::Barred { .. } | VendorError::Permanent { .. } => {
+            JobError::Transient("the gateway refuses us")
+        }
     }
 }

@@ -14,18 +14,17 @@ use platform::ids::Ids;
 use platform::invocation;
 use platform::queue::Envelope;
 use providers::error::VendorError;
-use providers::fapshi::{self, Fapshi};
-use providers::stripe::{SavedCardCharge, Stripe};
+use providers::fapshi;
+use providers::gateways::Gateways;
+use providers::stripe::SavedCardCharge;
 use store::payments::{self, Entered, Line, LookAtTab, Open};
 
 /// The function.
 pub struct CapturePayment {
     /// Where tabs are.
     pub database: Database,
-    /// Cards.
-    pub stripe: Stripe,
-    /// Mobile money.
-    pub fapshi: Fapshi,
+    /// Where the money is.
+    pub gateways: Gateways,
     /// Ids of what is made.
     pub ids: Ids,
     /// What is due, and for how long.
@@ -107,7 +106,7 @@ impl CapturePayment {
             customer: &card.customer,
             card: &card.card,
         };
-        let outcome = match self.stripe.charge(&charge).await {
+        let outcome = match self.gateways.stripe.charge(&charge).await {
             Err(VendorError::Permanent { status }) => {
                 // Not the card, but what we asked: too small an amount, a currency, a card that is no more.
                 tracing::error!(status, "the gateway refused the request");
@@ -141,14 +140,15 @@ impl CapturePayment {
 
     async fn find(&self, line: &Line, card: Option<&Card>) -> Result<Option<Outcome>, VendorError> {
         match (line.gateway.as_str(), line.gateway_id.as_deref(), card) {
-            (fapshi::NAME, _, _) => self.fapshi.find(line.id).await,
+            (fapshi::NAME, _, _) => self.gateways.fapshi.find(line.id).await,
             (_, _, Some(card)) if line.collects => {
-                self.stripe
+                self.gateways
+                    .stripe
                     .find_charge(&card.customer, line.id, line.attempt, line.created_at)
                     .await
             }
             (_, Some(page), _) if !line.collects => {
-                let finding = self.stripe.checkout(page).await?;
+                let finding = self.gateways.stripe.checkout(page).await?;
                 Ok(match finding {
                     Finding::Payment(id, outcome) if id == line.id => Some(outcome),
                     _ => None,
@@ -197,7 +197,7 @@ fn vendor_error(error: VendorError) -> JobError {
     match error {
         VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
         // Our key is wrong: an operator mends that, and the job must survive until then.
-        VendorError::Permanent { .. } | VendorError::NotFound => {
+        VendorError::Barred { .. } | VendorError::Permanent { .. } | VendorError::NotFound => {
             JobError::Transient("the gateway refuses us")
         }
     }

@@ -212,7 +212,7 @@ fn vendor_problem(error: VendorError) -> Problem {
         VendorError::Transient {
             retry_after_seconds, ..
         } => retry_after_seconds.unwrap_or(3),
-        VendorError::Permanent { .. } | VendorError::NotFound => 30,
+        VendorError::Barred { .. } | VendorError::Permanent { .. } | VendorError::NotFound => 30,
     };
     Problem::unavailable("provider-unavailable", detail, after)
 }

@@ -6,22 +6,15 @@ use platform::batch::{self, BatchPolicy};
 use platform::blobs::Bucket;
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
-use platform::queue::Queue;
 use std::time::Duration;
 
 fn configure(mut env: Env) -> Result<(BatchPolicy, handler::RecordSnapshot), ConfigError> {
     let database = Database::from_env(&mut env);
     let artifacts: Option<String> = env.required("ARTIFACTS_BUCKET");
-    let quarantine: Option<String> = env.required("DEAD_LETTER_QUEUE_URL");
+    let policy = BatchPolicy::from_env(&mut env, 4, Duration::from_secs(10));
     env.finish(|| {
-        let quarantine = Queue::at(quarantine?);
-        let policy = BatchPolicy {
-            concurrency: 4,
-            worst_case: Duration::from_secs(10),
-            quarantine,
-        };
         Some((
-            policy,
+            policy?,
             handler::RecordSnapshot {
                 database: database?,
                 artifacts: Bucket::named(artifacts?),

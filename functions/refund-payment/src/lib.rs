@@ -10,18 +10,16 @@ use platform::ids::Ids;
 use platform::invocation;
 use platform::queue::Envelope;
 use providers::error::VendorError;
-use providers::fapshi::{self, Fapshi};
-use providers::stripe::Stripe;
+use providers::fapshi;
+use providers::gateways::Gateways;
 use store::payments::{self, Due, GiveBack};
 
 /// The function.
 pub struct RefundPayment {
     /// Where tabs are.
     pub database: Database,
-    /// Cards.
-    pub stripe: Stripe,
-    /// Mobile money.
-    pub fapshi: Fapshi,
+    /// Where the money is.
+    pub gateways: Gateways,
     /// Ids of what is made.
     pub ids: Ids,
     /// What is due, and for how long.
@@ -58,8 +56,8 @@ impl RefundPayment {
     /// What became of a refund that the gateway may have been asked for.
     async fn find(&self, due: &Due) -> Result<Option<Refunded>, VendorError> {
         match (&due.intent, due.gateway.as_str()) {
-            (_, fapshi::NAME) => self.fapshi.find_refund(due.id).await,
-            (Some(intent), _) => self.stripe.find_refund(due.id, intent).await,
+            (_, fapshi::NAME) => self.gateways.fapshi.find_refund(due.id).await,
+            (Some(intent), _) => self.gateways.stripe.find_refund(due.id, intent).await,
             (None, _) => Ok(None),
         }
     }
@@ -70,8 +68,8 @@ impl RefundPayment {
             (_, _, fapshi::NAME) if due.amount.minor() < fapshi::LEAST_MINOR => {
                 return Ok(failed("below_minimum"));
             }
-            (_, Some(phone), fapshi::NAME) => self.fapshi.pay_out(due.id, due.amount, phone).await,
-            (Some(intent), _, _) => self.stripe.refund(due.id, intent, due.amount).await,
+            (_, Some(phone), fapshi::NAME) => self.gateways.fapshi.pay_out(due.id, due.amount, phone).await,
+            (Some(intent), _, _) => self.gateways.stripe.refund(due.id, intent, due.amount).await,
             (None, _, _) => return Ok(failed("unknown_at_gateway")),
         };
         match answer {

@@ -15,8 +15,9 @@ use platform::database::Database;
 use platform::ids::Ids;
 use platform::problem::Problem;
 use providers::error::VendorError;
-use providers::fapshi::{self, Fapshi, Phone};
-use providers::stripe::{self, Checkout, Stripe};
+use providers::fapshi::{self, Phone};
+use providers::gateways::Gateways;
+use providers::stripe::{self, Checkout};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use store::payments::{self, Begun, Order, Started};
@@ -28,8 +29,7 @@ const BEGINNING_LASTS: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) struct StartPayment {
     pub(crate) authenticator: Authenticator,
     pub(crate) database: Database,
-    pub(crate) stripe: Stripe,
-    pub(crate) fapshi: Fapshi,
+    pub(crate) gateways: Gateways,
     pub(crate) offered: Offered,
     pub(crate) return_to: Url,
     pub(crate) ids: Ids,
@@ -143,9 +143,12 @@ impl StartPayment {
         now: Timestamp,
     ) -> Result<Opened, VendorError> {
         match (method, phone) {
-            (Method::MobileMoney, Some(phone)) => self.fapshi.request(begun.id, begun.amount, phone).await,
+            (Method::MobileMoney, Some(phone)) => {
+                self.gateways.fapshi.request(begun.id, begun.amount, phone).await
+            }
             (Method::MobileMoneyLink, _) => {
-                self.fapshi
+                self.gateways
+                    .fapshi
                     .open_link(begun.id, begun.amount, &self.return_to)
                     .await
             }
@@ -157,7 +160,7 @@ impl StartPayment {
                     return_to: &self.return_to,
                     expires_at: until(method, now),
                 };
-                self.stripe.open_checkout(&checkout).await
+                self.gateways.stripe.open_checkout(&checkout).await
             }
         }
     }
@@ -166,7 +169,7 @@ impl StartPayment {
     /// orders again begins another.
     async fn give_up(&self, payment: PaymentId, error: VendorError, now: Timestamp) -> Problem {
         tracing::error!(%error, "the gateway did not open the payment");
-        if matches!(error, VendorError::Transient { .. }) {
+        if !matches!(error, VendorError::Permanent { .. }) {
             let detail = "Payments cannot be started right now.";
             return Problem::unavailable("provider-unavailable", detail, 60);
         }

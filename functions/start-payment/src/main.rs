@@ -7,21 +7,19 @@ use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
-use providers::fapshi::{Fapshi, FapshiConfig};
-use providers::stripe::{Stripe, StripeConfig};
+use providers::gateways::Gateways;
 
 fn configure(mut env: Env) -> Result<handler::StartPayment, ConfigError> {
     let clock = env.clock();
     let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
-    let (stripe, fapshi) = (StripeConfig::from_env(&mut env), FapshiConfig::from_env(&mut env));
+    let gateways = Gateways::from_env(&mut env);
     let offered = env.required("PAYMENT_METHODS");
     let return_to = env.required("PAYMENT_RETURN_URL");
     env.finish(|| {
         Some(handler::StartPayment {
             authenticator: Authenticator::new(auth?, clock.clone()),
             database: database?,
-            stripe: Stripe::new(stripe?),
-            fapshi: Fapshi::new(fapshi?),
+            gateways: gateways?,
             offered: offered?,
             return_to: return_to?,
             ids: Ids::random(clock.clone()),

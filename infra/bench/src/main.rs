@@ -16,7 +16,7 @@ const ROUNDS: usize = 41;
 /// What constructing nothing before its first use means, in milliseconds over the bare limit.
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 21] = [
     "launch",
     "get-booking",
     "assign-student",
@@ -32,9 +32,15 @@ const FUNCTIONS: [&str; 15] = [
     "explain-charge",
     "process-charges",
     "process-charges-now",
+    "start-payment",
+    "get-payment",
+    "webhook-stripe",
+    "webhook-fapshi",
+    "capture-payment",
+    "refund-payment",
 ];
 /// Complete, and leading nowhere: nothing may be called before the first event.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 27] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -51,6 +57,17 @@ const SETTINGS: [(&str, &str); 16] = [
     ("DEAD_LETTER_QUEUE_URL", "https://queue.invalid/1/d"),
     ("ARTIFACTS_BUCKET", "bench"),
     ("CRON_SECRET_PARAMETER", "/bench/cron"),
+    ("STRIPE_API_URL", "https://vendor.invalid/"),
+    ("STRIPE_SECRET_KEY_PARAMETER", "/bench/stripe"),
+    ("STRIPE_WEBHOOK_SECRET_PARAMETER", "/bench/stripe-webhook"),
+    ("FAPSHI_API_URL", "https://vendor.invalid/"),
+    ("FAPSHI_API_KEY_PARAMETER", "/bench/fapshi"),
+    ("FAPSHI_PAYOUT_KEY_PARAMETER", "/bench/fapshi-payout"),
+    ("FAPSHI_WEBHOOK_SECRET_PARAMETER", "/bench/fapshi-webhook"),
+    ("PAYMENT_METHODS", "card"),
+    ("PAYMENT_RETURN_URL", "https://app.invalid/paid"),
+    ("PAYMENTS_QUEUE_URL", "https://queue.invalid/1/p"),
+    ("REFUNDS_QUEUE_URL", "https://queue.invalid/1/r"),
 ];
 
 /// From exec to the first byte of the first poll.

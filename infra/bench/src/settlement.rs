@@ -48,6 +48,16 @@ const LIMIT: &str = "
     told AS (
         INSERT INTO session_events (session_id, kind, occurred_at, data)
         SELECT id, 'settled', now(), jsonb_build_object('status', status, 'charge_id', charge_id) FROM settled),
+    collected AS (
+        INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
+        SELECT charge_id, booking_id, client_id, 'stripe', 'saved_card', charge_id, price_minor, currency, 'opening', now()
+        FROM settled WHERE price_minor > 0),
+    jobs AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT gen_random_uuid(), 'payments', jsonb_build_object('v', 1, 'type', 'look_at_tab', 'id', gen_random_uuid(),
+            'occurred_at', now(), 'correlation_id', 'bench', 'causation_id', 'bench', 'dedupe_key', 'tab/' || booking_id,
+            'payload', jsonb_build_object('booking_id', booking_id)), now()
+        FROM settled WHERE price_minor > 0),
     booked AS (
         SELECT s.charge_id, e.kind, e.owner_id, s.currency, e.amount
         FROM settled s CROSS JOIN LATERAL (VALUES
@@ -64,8 +74,23 @@ const LIMIT: &str = "
         SELECT charge_id, concat_ws('/', kind, owner_id, currency), 'settlement', amount, currency, now() FROM booked)
     SELECT count(*) FROM settled";
 
-/// Sessions of a hundred tutors and a thousand clients. $1 how many, $2 due at or NULL for settled ones.
-const FILL: &str = "
+/// Sessions that are due, of a hundred tutors and a thousand clients, with their bookings. $1 how many,
+/// $2 due at.
+const FILL_DUE: &str = "
+    WITH booked AS (
+        INSERT INTO bookings (client_id, tutor_id, status, price_minor, price_currency)
+        SELECT ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
+               ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid, 'confirmed', 10000 + n % 777, 'TTD'
+        FROM generate_series(1, $1::bigint) n RETURNING *)
+    INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
+        duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at,
+        due_at)
+    SELECT gen_random_uuid(), id, client_id, tutor_id, 'lessonspace', now() - interval '2 hours',
+        now() - interval '1 hour', 60, 20, 40, price_minor, price_currency, now() - interval '1 hour', $2
+    FROM booked";
+
+/// Sessions that were settled long ago, which is all that matters of them. $1 how many.
+const FILL_SETTLED: &str = "
     INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
         duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at,
         due_at, status, decisions)
@@ -73,9 +98,7 @@ const FILL: &str = "
         ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
         ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid,
         'lessonspace', now() - interval '2 hours', now() - interval '1 hour', 60, 20, 40, 10000 + n % 777, 'TTD',
-        now() - interval '1 hour', $2::timestamptz,
-        CASE WHEN $2::timestamptz IS NULL THEN 'COMPLETED_ASSUMED' ELSE 'SCHEDULED' END,
-        CASE WHEN $2::timestamptz IS NULL THEN 1 ELSE 0 END
+        now() - interval '1 hour', NULL, 'COMPLETED_ASSUMED', 1
     FROM generate_series(1, $1::bigint) n";
 
 const PEOPLE: &str = "
@@ -109,12 +132,21 @@ async fn filled(admin: &Client, url: &str, name: &str, due: i64) -> (String, Cli
 }
 
 async fn fill(client: &Client, count: i64, due_at: Option<Timestamp>) {
-    // Bookings are not what is measured: sessions come without theirs.
+    // Settled sessions come without their bookings, which nothing looks at any more.
     client
         .batch_execute("SET session_replication_role = replica")
         .await
         .expect("superuser");
-    client.execute(FILL, &[&count, &due_at]).await.expect("sessions");
+    match due_at {
+        Some(due_at) => client
+            .execute(FILL_DUE, &[&count, &due_at])
+            .await
+            .expect("due sessions"),
+        None => client
+            .execute(FILL_SETTLED, &[&count])
+            .await
+            .expect("settled sessions"),
+    };
     client
         .batch_execute("SET session_replication_role = origin")
         .await
@@ -147,7 +179,7 @@ async fn settle(charging: &Charging) -> u64 {
 async fn loop_of_the_original(client: &Client) -> Duration {
     let rows = client
         .query(
-            "SELECT id, client_id, tutor_id, price_minor FROM sessions WHERE due_at <= now() LIMIT $1",
+            "SELECT id, client_id, tutor_id, price_minor, booking_id FROM sessions WHERE due_at <= now() LIMIT $1",
             &[&LOOP_SAMPLE],
         )
         .await;
@@ -155,11 +187,15 @@ async fn loop_of_the_original(client: &Client) -> Duration {
     for row in rows.expect("due sessions") {
         let (id, who, tutor, price): (Uuid, Uuid, Uuid, i64) =
             (row.get(0), row.get(1), row.get(2), row.get(3));
+        let booking: Uuid = row.get(4);
         let (charge, payout) = (Uuid::new_v4(), price * 9 / 10);
         let (receivable, payable) = (format!("receivable/{who}/TTD"), format!("payable/{tutor}/TTD"));
         let writes = [
             format!("UPDATE sessions SET status = 'COMPLETED_ASSUMED', decisions = 1, settled_at = now(), due_at = NULL WHERE id = '{id}'"),
             format!("INSERT INTO charges SELECT '{charge}', '{id}', 1, 'COMPLETED_ASSUMED', {price}, {payout}, {price} - {payout}, 'TTD', '{{}}', now()"),
+            format!("INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
+                VALUES ('{charge}', '{booking}', '{who}', 'stripe', 'saved_card', '{charge}', {price}, 'TTD', 'opening', now())"),
+            format!("INSERT INTO outbox (id, queue, envelope, due_at) VALUES (gen_random_uuid(), 'payments', '{{\"payload\": {{\"booking_id\": \"{booking}\"}}}}', now())"),
             format!("INSERT INTO session_events (session_id, kind, occurred_at) VALUES ('{id}', 'settled', now())"),
             format!("INSERT INTO ledger_accounts VALUES ('{receivable}', 'receivable', '{who}', 'TTD'), ('{payable}', 'payable', '{tutor}', 'TTD'), ('fees/TTD', 'fees', NULL, 'TTD') ON CONFLICT DO NOTHING"),
             format!("INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at) VALUES

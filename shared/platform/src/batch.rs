@@ -10,6 +10,7 @@
 //! - in a FIFO queue nothing of a group is processed after its first failure;
 //! - permanent failures go to quarantine, transient ones come back after a growing, jittered delay.
 
+use crate::config::Env;
 use crate::database::DatabaseError;
 use crate::invocation::{self, Invocation, Outcome};
 use crate::logs;
@@ -61,6 +62,18 @@ pub struct BatchPolicy {
     pub worst_case: Duration,
     /// Where permanent failures go: the queue's own dead-letter queue.
     pub quarantine: Queue,
+}
+
+impl BatchPolicy {
+    /// So many records at a time, each of which may take so long; reads `DEAD_LETTER_QUEUE_URL`.
+    pub fn from_env(env: &mut Env, concurrency: usize, worst_case: Duration) -> Option<Self> {
+        let quarantine: String = env.required("DEAD_LETTER_QUEUE_URL")?;
+        Some(Self {
+            concurrency,
+            worst_case,
+            quarantine: Queue::at(quarantine),
+        })
+    }
 }
 
 /// Something that a record can be read as.

@@ -18,7 +18,13 @@ pub enum VendorError {
         /// The vendor's Retry-After.
         retry_after_seconds: Option<u32>,
     },
-    /// Refused for good: our key, our request, or an answer that makes no sense.
+    /// Our key is not accepted, or not for this. An operator mends that: try again.
+    #[error("the vendor does not accept our key (status {status})")]
+    Barred {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Refused for good: our request, or an answer that makes no sense.
     #[error("the vendor refused (status {status})")]
     Permanent {
         /// The HTTP status.
@@ -38,6 +44,9 @@ impl VendorError {
     fn from_status(status: StatusCode, retry_after_seconds: Option<u32>) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Barred {
+                status: status.as_u16(),
+            },
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Self::Transient {
                 status: Some(status.as_u16()),
                 retry_after_seconds,

@@ -1,8 +1,10 @@
 //! The vendors. One module each: its requests, its events turned into ours, its signature, and a README
 //! with every fact it relies on and where that fact comes from.
 
+mod address;
 pub mod error;
 pub mod fapshi;
+pub mod gateways;
 pub mod lessonspace;
 pub mod signature;
 pub mod stripe;

@@ -132,7 +132,9 @@ pub const SEEN_BY: &str = "
 /// within two minutes, which may still be at it. $1 booking, $2 now.
 pub const LOOK_AT_TAB: &str = "
     WITH subject AS (
-        SELECT b.id, b.client_id, c.id AS charge_id, coalesce(c.charge_minor, b.price_minor) AS due,
+        SELECT b.id, b.client_id, c.id AS charge_id,
+               coalesce(c.charge_minor, CASE WHEN lower(b.status::text) IN ('cancelled', 'canceled') THEN 0 ELSE b.price_minor END)
+                   AS due,
                coalesce(c.currency, b.price_currency) AS due_currency
         FROM bookings b
         LEFT JOIN sessions s ON s.booking_id = b.id

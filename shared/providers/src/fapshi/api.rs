@@ -1,5 +1,6 @@
 //! What we ask of Fapshi.
 
+use crate::address::below;
 use crate::error::{VendorError, read};
 use domain::gateway::{Finding, Opened, Outcome, Paid, Refunded};
 use domain::ids::{PaymentId, RefundId};
@@ -291,14 +292,7 @@ impl Fapshi {
         method: Method,
         path: &str,
     ) -> Result<RequestBuilder, VendorError> {
-        let url = self
-            .config
-            .base_url
-            .join(path)
-            .map_err(|_| VendorError::NotFound)?;
-        if !url.as_str().starts_with(self.config.base_url.as_str()) {
-            return Err(VendorError::NotFound);
-        }
+        let url = below(&self.config.base_url, path)?;
         let client = outbound::client().await.map_err(|_| VendorError::SILENT)?;
         let key = credentials.key.get().await.map_err(|_| VendorError::SILENT)?;
         Ok(client

@@ -1,5 +1,6 @@
 //! What we ask of Lessonspace.
 
+use crate::address::below;
 use crate::error::{VendorError, read};
 use domain::evidence::ProviderSession;
 use domain::ids::{BookingId, ProfileId, RoomId};
@@ -189,10 +190,13 @@ impl Lessonspace {
     /// The stable address of a session's recording, which [`Self::recording`] turns into a link. Worthless
     /// without our key.
     fn playback_url(&self, session: &str) -> Result<Url, VendorError> {
-        self.url(&format!(
-            "organisations/{}/sessions/{session}/playback/",
-            self.config.organisation
-        ))
+        below(
+            &self.config.base_url,
+            &format!(
+                "organisations/{}/sessions/{session}/playback/",
+                self.config.organisation
+            ),
+        )
     }
 
     /// A fresh link to the recording behind `playback_url`; [`VendorError::NotFound`] while there is none.
@@ -205,21 +209,6 @@ impl Lessonspace {
         answer.recording_url.ok_or(VendorError::NotFound)
     }
 
-    /// An address below the vendor's own; whatever would lead elsewhere is not there.
-    fn url(&self, path: &str) -> Result<Url, VendorError> {
-        let url = self
-            .config
-            .base_url
-            .join(path)
-            .map_err(|_| VendorError::NotFound)?;
-        let is_below = url.as_str().starts_with(self.config.base_url.as_str());
-        if is_below {
-            Ok(url)
-        } else {
-            Err(VendorError::NotFound)
-        }
-    }
-
     async fn request(&self, method: reqwest::Method, path: &str) -> Result<RequestBuilder, VendorError> {
         let unavailable = VendorError::Transient {
             status: None,
@@ -229,7 +218,7 @@ impl Lessonspace {
         let key = self.config.api_key.get().await.map_err(|_| unavailable)?;
         let authorization = format!("Organisation {}", key.expose_secret());
         let request = client
-            .request(method, self.url(path)?)
+            .request(method, below(&self.config.base_url, path)?)
             .timeout(outbound::budget());
         Ok(request.header(http::header::AUTHORIZATION, authorization))
     }
