@@ -769,6 +769,13 @@ async fn a_refund_happens_once_though_its_answer_is_lost_or_late_or_a_failure() 
         2,
         "a failure waits for a person"
     );
+    // The client's bank sends back what had arrived.
+    till.world
+        .stripe
+        .end_refund(made[0]["id"].as_str().unwrap(), "failed");
+    till.hear(2).await;
+    assert_eq!(till.books().await, [-20_000, 0, 0, 20_000]);
+    assert_eq!(till.told().await.len(), 3);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ fn to_value<T: Serialize>(envelope: &Envelope<T>) -> Value {
 /// currency or NULL, $11 the least amount.
 pub const START: &str = "
     WITH subject AS (
-        SELECT b.id, b.client_id, b.status::text AS status, b.price_currency, s.decisions > 0 AS is_settled,
+        SELECT b.id, b.client_id, b.status::text AS status, b.price_currency,
                coalesce(c.charge_minor, b.price_minor) - (
                    SELECT coalesce(sum(p.amount_minor), 0)::bigint
                         - coalesce(sum((SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id)), 0)::bigint
