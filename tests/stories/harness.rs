@@ -52,6 +52,10 @@ pub(crate) fn service_url(database: &str) -> String {
     owner_url(database).replace("postgres@", "firstbell_service:any@")
 }
 
+/// Held while a database is migrated: roles belong to the whole cluster, and two databases must not make them at
+/// the same time.
+pub(crate) static MIGRATING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A new, empty database.
 pub(crate) async fn empty_database() -> String {
     let name = format!("story_{}", Uuid::new_v4().simple());
@@ -74,6 +78,7 @@ pub(crate) async fn migrated_database() -> String {
                 .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
                 .await
                 .unwrap();
+            let _alone = MIGRATING.lock().await;
             migrations::migrate(&owner_url(TEMPLATE), None).await.unwrap();
         })
         .await;

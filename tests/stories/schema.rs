@@ -1,8 +1,17 @@
 //! The schema: it can be laid on an empty database and on a Supabase one, every statement fits it, and a
 //! client that talks to Postgres directly sees its own rows and changes nothing of ours.
 
-use crate::harness::{World, empty_database, migrated_database, owner_url};
+use crate::harness::{MIGRATING, World, empty_database, migrated_database, owner_url, service_url};
+use domain::gateway::{Finding, Outcome, Paid};
+use domain::ids::PaymentId;
+use domain::payment::Method;
 use futures::future::join_all;
+use jiff::Timestamp;
+use migrations::Target;
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
+use store::payments::{self, Entered, Order};
 use stories::cast::owner;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -11,6 +20,7 @@ use uuid::Uuid;
 #[tokio::test]
 async fn an_empty_database_is_brought_up_to_date_once_however_many_try() {
     let url = owner_url(&empty_database().await);
+    let _alone = MIGRATING.lock().await;
     let runs = join_all((0..4).map(|_| migrations::migrate(&url, None))).await;
     let mut applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().len()).collect();
     applied.sort_unstable();
@@ -27,6 +37,7 @@ async fn an_empty_database_is_brought_up_to_date_once_however_many_try() {
 async fn a_supabase_database_keeps_its_rows_and_gains_what_is_missing() {
     let url = owner_url(&empty_database().await);
     let database = owner(&url).await;
+    let _alone = MIGRATING.lock().await;
     database
         .batch_execute(include_str!("supabase_before.sql"))
         .await
@@ -50,6 +61,54 @@ async fn a_supabase_database_keeps_its_rows_and_gains_what_is_missing() {
         uid.get::<_, &str>(0),
         "11111111-1111-1111-1111-111111111111",
         "Supabase's auth.uid() is kept"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_was_settled_before_there_were_payments_can_be_paid() {
+    let name = empty_database().await;
+    let _alone = MIGRATING.lock().await;
+    migrations::migrate_to(&owner_url(&name), None, Target::Version(2))
+        .await
+        .unwrap();
+    let database = owner(&owner_url(&name)).await;
+    database
+        .batch_execute(include_str!("before_payments.sql"))
+        .await
+        .unwrap();
+    migrations::migrate(&owner_url(&name), None).await.unwrap();
+    let service = Database::at(&service_url(&name));
+    let (now, ids) = (Timestamp::now(), Ids::random(Clock::system()));
+    let order = Order {
+        booking: "20000000-0000-0000-0000-000000000001".parse().unwrap(),
+        person: "10000000-0000-0000-0000-000000000001".parse().unwrap(),
+        method: Method::Card,
+        gateway: "stripe",
+        phone: None,
+        only_currency: None,
+        least_minor: 1,
+        abandoned_before: now,
+    };
+    let started = payments::start(&service, &order, PaymentId(ids.next()), now).await;
+    let begun = started.unwrap().unwrap().payment.unwrap();
+    let paid = Outcome::Paid(Paid {
+        amount: begun.amount,
+        gateway_id: "cs_1".into(),
+        intent: Some("pi_1".into()),
+        card: None,
+    });
+    let finding = Finding::Payment(begun.id, paid);
+    let entered = payments::enter(&service, &finding, &ids, now).await.unwrap();
+    assert_eq!(entered, Entered::Yes);
+    let sums = "SELECT coalesce(sum(e.amount_minor) FILTER (WHERE a.kind = 'receivable'), 0)::bigint,
+                       coalesce(sum(e.amount_minor) FILTER (WHERE a.kind = 'cash'), 0)::bigint, sum(e.amount_minor)::bigint
+                FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id";
+    let row = database.query_one(sums, &[]).await.unwrap();
+    let books: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
+    assert_eq!(
+        books,
+        [0, 10_000, 0],
+        "what the client owed, what came, all together"
     );
 }
 

@@ -2,6 +2,7 @@
 //! checksums in `firstbell_migrations`: a migration that was applied must never be edited.
 
 use platform::database::{self, DatabaseError};
+pub use refinery::Target;
 
 mod embedded {
     #![allow(missing_docs, clippy::pedantic, reason = "generated")]
@@ -28,9 +29,18 @@ pub enum MigrationError {
 /// Connects to `url` over a session-mode connection (an advisory lock does not survive a transaction
 /// pooler) and applies what is missing. Returns the names of what it applied.
 pub async fn migrate(url: &str, ca_pem: Option<&str>) -> Result<Vec<String>, MigrationError> {
+    migrate_to(url, ca_pem, Target::Latest).await
+}
+
+/// The same, up to and including a version: what an earlier release left behind.
+pub async fn migrate_to(
+    url: &str,
+    ca_pem: Option<&str>,
+    target: Target,
+) -> Result<Vec<String>, MigrationError> {
     let mut client = database::connect(url, ca_pem).await?;
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let mut runner = embedded::migrations::runner();
+    let mut runner = embedded::migrations::runner().set_target(target);
     runner.set_migration_table_name("firstbell_migrations");
     let report = runner.run_async(&mut client).await;
     client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
