@@ -117,12 +117,31 @@ impl Route for StartPayment {
         let started = payments::start(&self.database, &order, PaymentId(self.ids.next()), now).await?;
         let started = started.ok_or_else(Problem::forbidden)?;
         let begun = allow(&started, &order)?;
-        if let Some((link, since)) = &begun.earlier {
-            let answer = answer(booking, method, begun, PaymentStatus::Open, link.clone(), *since);
-            return Ok(Reply::ok(answer));
+        match &begun.earlier {
+            Some((link, since)) => {
+                let (status, link) = (PaymentStatus::Open, link.clone());
+                Ok(Reply::ok(answer(booking, method, begun, status, link, *since)))
+            }
+            None => {
+                self.open(booking, method, phone.as_ref(), &started, begun, now)
+                    .await
+            }
         }
-        let opened = self.ask(begun, method, phone.as_ref(), &started, now).await;
-        let opened = match opened {
+    }
+}
+
+impl StartPayment {
+    /// Asks the gateway for what the client needs, and keeps it.
+    async fn open(
+        &self,
+        booking: BookingId,
+        method: Method,
+        phone: Option<&Phone>,
+        started: &Started,
+        begun: &Begun,
+        now: Timestamp,
+    ) -> Result<Reply, Problem> {
+        let opened = match self.ask(begun, method, phone, started, now).await {
             Ok(opened) => opened,
             Err(error) => return Err(self.give_up(begun.id, error, now).await),
         };
@@ -131,9 +150,7 @@ impl Route for StartPayment {
         let answer = answer(booking, method, begun, status, opened.link, now);
         Ok(Reply::with_status(StatusCode::CREATED, answer))
     }
-}
 
-impl StartPayment {
     async fn ask(
         &self,
         begun: &Begun,
