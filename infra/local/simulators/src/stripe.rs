@@ -208,6 +208,11 @@ impl Stripe {
         self.books().faults = faults;
     }
 
+    /// A day passes, and with it every idempotency key.
+    pub fn forget_keys(&self) {
+        self.books().keys.clear();
+    }
+
     /// Webhooks that wait to be delivered.
     pub fn letters(&self) -> Vec<Letter> {
         self.0.mailbox.take(|body| self.letter(body))
