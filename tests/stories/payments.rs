@@ -162,13 +162,21 @@ impl Till {
         panic!("the tabs never come to rest");
     }
 
+    /// What is due is settled.
+    async fn tick(&self) {
+        let tick = self.world.function("process-charges").await;
+        tick.invoke(json!({})).await.unwrap();
+    }
+
+    /// What is due is settled, and its jobs are taken from the queue.
+    async fn settled_jobs(&self) -> Vec<Value> {
+        self.tick().await;
+        self.relay.invoke(json!({})).await.unwrap();
+        self.world.queued_in(&self.world.payments).await
+    }
+
     async fn settle(&self) {
-        self.world
-            .function("process-charges")
-            .await
-            .invoke(json!({}))
-            .await
-            .unwrap();
+        self.tick().await;
         self.work().await;
     }
 
@@ -288,14 +296,7 @@ async fn a_card_on_file_is_charged_once_however_often_answers_get_lost() {
         lose_next: 1,
         ..Faults::default()
     });
-    till.world
-        .function("process-charges")
-        .await
-        .invoke(json!({}))
-        .await
-        .unwrap();
-    till.relay.invoke(json!({})).await.unwrap();
-    let jobs = till.world.queued_in(&till.world.payments).await;
+    let jobs = till.settled_jobs().await;
     assert_eq!(jobs.len(), 1, "the settlement wrote its job");
     assert_eq!(
         till.capture.consume(&jobs).await.len(),
@@ -340,14 +341,7 @@ async fn a_webhook_may_come_before_the_answer_and_instead_of_it() {
     till.session(&lesson).await;
     till.card_kept(&lesson).await;
     till.world.travel(31);
-    till.world
-        .function("process-charges")
-        .await
-        .invoke(json!({}))
-        .await
-        .unwrap();
-    till.relay.invoke(json!({})).await.unwrap();
-    let jobs = till.world.queued_in(&till.world.payments).await;
+    let jobs = till.settled_jobs().await;
     till.world.stripe.misbehave(Faults {
         answer_after_ms: 700,
         ..Faults::default()
@@ -467,14 +461,7 @@ async fn a_wrong_key_of_ours_is_an_operators_business_and_costs_nobody_anything(
     till.session(&lesson).await;
     till.card_kept(&lesson).await;
     till.world.travel(1);
-    till.world
-        .function("process-charges")
-        .await
-        .invoke(json!({}))
-        .await
-        .unwrap();
-    till.relay.invoke(json!({})).await.unwrap();
-    let jobs = till.world.queued_in(&till.world.payments).await;
+    let jobs = till.settled_jobs().await;
     let wrong = [("STRIPE_SECRET_KEY", "sk_test_of-yesterday")];
     let barred = till.world.function_with("capture-payment", &wrong).await;
     assert_eq!(barred.consume(&jobs).await.len(), 1, "the job must survive");

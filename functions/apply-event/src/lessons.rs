@@ -6,7 +6,6 @@ use domain::ids::RoomId;
 use platform::batch::JobError;
 use platform::invocation;
 use platform::queue::Envelope;
-use providers::error::VendorError;
 use providers::lessonspace::{self, Delivery, Kind};
 use store::events::Event;
 use store::lessons;
@@ -49,7 +48,7 @@ impl ApplyEvent {
         if kind == Kind::Other {
             return Ok(Evidence::default());
         }
-        let sessions = self.lessonspace.sessions(room).await.map_err(vendor_error)?;
+        let sessions = self.lessonspace.sessions(room).await?;
         let evidence = Evidence::from_sessions(&sessions);
         let is_listed = if kind == Kind::SessionEnd {
             evidence.ended_at.is_some()
@@ -59,18 +58,5 @@ impl ApplyEvent {
         is_listed
             .then_some(evidence)
             .ok_or(JobError::Transient("the vendor does not list the session yet"))
-    }
-}
-
-fn vendor_error(error: VendorError) -> JobError {
-    tracing::warn!(%error, "session list");
-    match error {
-        VendorError::Transient { .. } | VendorError::NotFound => {
-            JobError::Transient("the vendor does not answer")
-        }
-        // Our key or our organisation is wrong: an operator mends that, and the event must survive until then.
-        VendorError::Barred { .. } | VendorError::Permanent { .. } => {
-            JobError::Transient("the vendor refuses us")
-        }
     }
 }

@@ -30,17 +30,8 @@ impl ApplyEvent {
         let notice = notice.ok_or(JobError::Permanent("not an event"))?;
         let id = notice.event_id();
         let event = event(fapshi::NAME, &id, &notice.status, None, &envelope, &whole);
-        let (transaction, finding) = if notice.is_payout() {
-            let transaction = self.gateways.fapshi.payout_status(&notice.transaction).await;
-            let transaction = transaction.map_err(vendor_error)?;
-            let finding = transaction.refund();
-            (transaction, finding)
-        } else {
-            let transaction = self.gateways.fapshi.status(&notice.transaction).await;
-            let transaction = transaction.map_err(vendor_error)?;
-            let finding = transaction.payment();
-            (transaction, finding)
-        };
+        let transaction = self.gateways.fapshi.look_up(&notice).await;
+        let transaction = transaction.map_err(vendor_error)?;
         // The webhook is not signed: one that names another payment than the gateway does is somebody's try.
         if notice.external_id.is_some() && notice.external_id != transaction.external_id {
             return self.park(&event, "the gateway names another payment").await;
@@ -48,7 +39,7 @@ impl ApplyEvent {
         if transaction.is_open() {
             return Err(JobError::Transient("the gateway does not say so yet"));
         }
-        self.enter(&event, &finding).await
+        self.enter(&event, &transaction.finding(&notice)).await
     }
 
     async fn enter(&self, event: &Event<'_>, finding: &Finding) -> Result<(), JobError> {
@@ -70,14 +61,10 @@ impl ApplyEvent {
     }
 }
 
+/// An event about what its gateway does not have is set aside: asking again would not bring it.
 fn vendor_error(error: VendorError) -> JobError {
-    tracing::warn!(%error, "gateway");
     match error {
-        VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
         VendorError::NotFound => JobError::Permanent("the gateway does not know it"),
-        // Our key is wrong: an operator mends that, and the event must survive until then.
-        VendorError::Barred { .. } | VendorError::Permanent { .. } => {
-            JobError::Transient("the gateway refuses us")
-        }
+        error => error.into(),
     }
 }

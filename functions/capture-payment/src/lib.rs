@@ -112,7 +112,7 @@ impl CapturePayment {
                 tracing::error!(status, "the gateway refused the request");
                 refused(line.attempt, "refused")
             }
-            outcome => outcome.map_err(vendor_error)?,
+            outcome => outcome?,
         };
         if outcome == Outcome::Open {
             return Err(JobError::Transient("the gateway has not decided yet"));
@@ -129,7 +129,7 @@ impl CapturePayment {
     async fn look_up(&self, open: &Open, unclear: &[PaymentId], now: Timestamp) -> Result<bool, JobError> {
         let mut moved = false;
         for line in open.lines.iter().filter(|line| unclear.contains(&line.id)) {
-            let outcome = self.find(line, open.card.as_ref()).await.map_err(vendor_error)?;
+            let outcome = self.find(line, open.card.as_ref()).await?;
             if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::Open) {
                 self.enter(line.id, outcome, now).await?;
                 moved = true;
@@ -190,15 +190,4 @@ fn refused(attempt: i32, reason: &str) -> Outcome {
 fn incalculable(error: MoneyError) -> JobError {
     tracing::error!(%error, "a tab does not add up");
     JobError::Permanent("a tab does not add up")
-}
-
-fn vendor_error(error: VendorError) -> JobError {
-    tracing::warn!(%error, "gateway");
-    match error {
-        VendorError::Transient { .. } => JobError::Transient("the gateway does not answer"),
-        // Our key is wrong: an operator mends that, and the job must survive until then.
-        VendorError::Barred { .. } | VendorError::Permanent { .. } | VendorError::NotFound => {
-            JobError::Transient("the gateway refuses us")
-        }
-    }
 }

@@ -36,7 +36,7 @@ impl Job for RefundPayment {
             return Ok(());
         };
         let found = match due.asked_at {
-            Some(_) => self.find(&due).await.map_err(vendor_error)?,
+            Some(_) => self.find(&due).await?,
             None => None,
         };
         let refunded = match found {
@@ -77,14 +77,9 @@ impl RefundPayment {
                 tracing::error!(status, "the gateway refused a refund");
                 Ok(failed("refused"))
             }
-            answer => answer.map_err(vendor_error),
+            answer => Ok(answer?),
         }
     }
-}
-
-fn vendor_error(error: VendorError) -> JobError {
-    tracing::warn!(%error, "gateway");
-    JobError::Transient("the gateway does not answer")
 }
 
 /// For a person to look at.

@@ -1,5 +1,6 @@
 //! What a vendor's refusal means to us.
 
+use platform::batch::JobError;
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -59,6 +60,19 @@ impl VendorError {
                 status: status.as_u16(),
             },
         }
+    }
+}
+
+impl From<VendorError> for JobError {
+    /// Everything comes again: what a vendor does not have it may have later, and where it refuses us, an operator
+    /// mends our key while the record survives.
+    fn from(error: VendorError) -> Self {
+        tracing::warn!(%error, "vendor");
+        Self::Transient(match error {
+            VendorError::Transient { .. } => "the vendor does not answer",
+            VendorError::NotFound => "the vendor does not have it",
+            VendorError::Barred { .. } | VendorError::Permanent { .. } => "the vendor refuses us",
+        })
     }
 }
 

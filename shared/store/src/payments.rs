@@ -117,7 +117,7 @@ pub const GIVE_UP: &str = "
         SELECT client_id, 'payment_failed', 'payment/' || id, booking_id,
                jsonb_build_object('payment_id', id, 'reason', reason), $4
         FROM given_up WHERE status = 'failed' ON CONFLICT (source) DO NOTHING)
-    SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees, (SELECT count(*) FROM given_up) AS news";
+    SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees";
 
 /// A payment, for the client who makes it. $1 payment, $2 person.
 pub const SEEN_BY: &str = "
@@ -216,7 +216,7 @@ pub const PAID: &str = "
                 SELECT FROM charges c JOIN sessions s ON s.id = c.session_id AND s.decisions = c.decision
                 WHERE c.id = paid.charge_id)
             UNION SELECT booking_id FROM tried_again) AS t)
-    SELECT EXISTS (SELECT FROM known) AS is_known, (SELECT count(*) FROM paid) AS news,
+    SELECT EXISTS (SELECT FROM known) AS is_known,
            coalesce((SELECT amount_minor = $2 AND currency = $3 FROM known), false) AS agrees";
 
 /// Enters a refusal of one attempt to collect: the next try, or what the client is told.
@@ -236,7 +236,7 @@ pub const DECLINED: &str = "
         SELECT client_id, 'payment_failed', 'payment/' || id || '/' || attempt, booking_id,
                jsonb_build_object('payment_id', id, 'reason', reason, 'amount', amount_minor, 'currency', currency), $5
         FROM declined WHERE status = 'failed' ON CONFLICT (source) DO NOTHING)
-    SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees, (SELECT count(*) FROM declined) AS news";
+    SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees";
 
 /// Gives up collections that are not to be made, and decides a refund if no other was decided meanwhile.
 /// $1 payments, $2 refund or NULL, $3 booking, $4 ordinal, $5 payment to refund, $6 amount, $7 currency,
@@ -296,7 +296,7 @@ pub const REFUNDED: &str = "
                jsonb_build_object('refund_id', c.id, 'payment_id', p.id, 'amount', c.amount_minor, 'currency', c.currency), $5
         FROM changed c JOIN payments p ON p.id = c.payment_id
         WHERE c.status IN ('done', 'failed') ON CONFLICT (source) DO NOTHING)
-    SELECT EXISTS (SELECT FROM refunds WHERE id = $1) AS is_known, true AS agrees, (SELECT count(*) FROM changed) AS news";
+    SELECT EXISTS (SELECT FROM refunds WHERE id = $1) AS is_known, true AS agrees";
 
 /// Records a dispute; one that is lost takes the money back out of the ledger. $1 gateway, $2 gateway's id,
 /// $3 intent, $4 amount, $5 currency, $6 status, $7 reason, $8 now, $9 whether it is lost.
@@ -314,8 +314,7 @@ pub const DISPUTED: &str = "
             (concat_ws('/', 'cash', p.gateway, p.currency), -d.amount_minor),
             (concat_ws('/', 'receivable', p.client_id, p.currency), d.amount_minor)) AS e (account_id, amount)
         WHERE $9 ON CONFLICT DO NOTHING)
-    SELECT EXISTS (SELECT FROM payments WHERE gateway = $1 AND intent_id = $3) AS is_known, true AS agrees,
-           (SELECT count(*) FROM disputed) AS news";
+    SELECT EXISTS (SELECT FROM payments WHERE gateway = $1 AND intent_id = $3) AS is_known, true AS agrees";
 
 /// The client's order for a payment.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! What we ask of Fapshi.
 
+use super::webhook::Notice;
 use crate::address::below;
 use crate::error::{VendorError, read};
 use domain::gateway::{Finding, Opened, Outcome, Paid, Refunded};
@@ -131,20 +132,13 @@ impl Transaction {
         self.outcome() == Outcome::Open
     }
 
-    /// As a payment.
-    pub fn payment(&self) -> Finding {
-        let ours = self.ours().map(PaymentId);
-        ours.map_or(Finding::NotOurs, |payment| {
-            Finding::Payment(payment, self.outcome())
-        })
-    }
-
-    /// As a refund.
-    pub fn refund(&self) -> Finding {
-        let ours = self.ours().map(RefundId);
-        ours.map_or(Finding::NotOurs, |refund| {
-            Finding::Refund(refund, self.refunded())
-        })
+    /// What it means, looked up for `notice`: money that goes out is a refund, anything else a payment.
+    pub fn finding(&self, notice: &Notice) -> Finding {
+        match self.ours() {
+            None => Finding::NotOurs,
+            Some(id) if notice.is_payout() => Finding::Refund(RefundId(id), self.refunded()),
+            Some(id) => Finding::Payment(PaymentId(id), self.outcome()),
+        }
     }
 
     fn outcome(&self) -> Outcome {
@@ -239,15 +233,14 @@ impl Fapshi {
         })
     }
 
-    /// What payment-status says of a transaction that collects.
-    pub async fn status(&self, transaction: &str) -> Result<Transaction, VendorError> {
-        self.get(&self.config.collections, &format!("payment-status/{transaction}"))
-            .await
-    }
-
-    /// What payment-status says of a transaction that pays out.
-    pub async fn payout_status(&self, transaction: &str) -> Result<Transaction, VendorError> {
-        self.get(&self.config.payouts, &format!("payment-status/{transaction}"))
+    /// What payment-status says now of what a webhook is about.
+    pub async fn look_up(&self, notice: &Notice) -> Result<Transaction, VendorError> {
+        let service = if notice.is_payout() {
+            &self.config.payouts
+        } else {
+            &self.config.collections
+        };
+        self.get(service, &format!("payment-status/{}", notice.transaction))
             .await
     }
 
