@@ -3,7 +3,7 @@
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let file = stories::stack::root().join("infra/openapi.json");
@@ -38,7 +38,7 @@ pub(crate) fn hold(event: &Value, status: u16, media_type: &Value, body: &Value)
     let route = event["routeKey"].as_str().unwrap();
     let (promised_type, schema) = promised(route, status);
     assert_eq!(*media_type, promised_type, "{route} {status}");
-    let mut validators = VALIDATORS.lock().unwrap();
+    let mut validators = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
     let validator = validators
         .entry(schema.to_string())
         .or_insert_with(|| validator(&schema));

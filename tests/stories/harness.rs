@@ -5,6 +5,7 @@ use crate::contract;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use jiff::{SignedDuration, Timestamp};
 use lambda_simulator::{InvocationStatus, Simulator};
+use migrations::Target;
 use serde_json::{Value, json};
 use simulators::fapshi::{Fapshi, Service};
 use simulators::identity::{AUDIENCE, Identity};
@@ -42,9 +43,14 @@ fn variable(name: &str) -> String {
 
 // Postgres ---------------------------------------------------------------------------------------------
 
-/// The address of `database` in the stories' cluster, as its owner.
+/// The address of `database` in the stories' cluster, for the story's own hands: a superuser.
 pub(crate) fn owner_url(database: &str) -> String {
     variable("TEST_DATABASE_URL").replace("/postgres?", &format!("/{database}?"))
+}
+
+/// The same, as the platform's owner, who is no superuser: whoever runs `migrate`.
+pub(crate) fn platform_url(database: &str) -> String {
+    owner_url(database).replace("postgres@", "platform_owner@")
 }
 
 /// The same, as the role that the functions have.
@@ -56,15 +62,31 @@ pub(crate) fn service_url(database: &str) -> String {
 /// the same time.
 pub(crate) static MIGRATING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A new, empty database.
-pub(crate) async fn empty_database() -> String {
-    let name = format!("story_{}", Uuid::new_v4().simple());
+/// A new database as Supabase gives it to a project, with nothing of the project in it. Held with [`MIGRATING`], since
+/// it makes roles.
+pub(crate) async fn supabase_database(name: &str) {
     let admin = owner(&owner_url("postgres")).await;
-    admin
-        .batch_execute(&format!("CREATE DATABASE {name}"))
-        .await
-        .unwrap();
-    name
+    let create = format!("CREATE DATABASE {name}");
+    admin.batch_execute(&create).await.unwrap();
+
+    let superuser = owner(&owner_url(name)).await;
+    let brings = include_str!("../platforms/supabase.sql");
+    superuser.batch_execute(brings).await.unwrap();
+}
+
+/// A name for a database that nobody else has.
+pub(crate) fn new_name() -> String {
+    format!("story_{}", Uuid::new_v4().simple())
+}
+
+/// Where `migrate` runs, as the platform's owner.
+pub(crate) fn target<'a>(url: &'a str, platform: Option<(&'a str, &'a str)>) -> Target<'a> {
+    Target {
+        url,
+        ca_pem: None,
+        platform,
+        patience: Duration::from_millis(200),
+    }
 }
 
 /// A new database with the schema, cloned from one that was migrated once.
@@ -74,15 +96,13 @@ pub(crate) async fn migrated_database() -> String {
     let admin = owner(&owner_url("postgres")).await;
     READY
         .get_or_init(|| async {
-            admin
-                .batch_execute(&format!("CREATE DATABASE {TEMPLATE}"))
-                .await
-                .unwrap();
             let _alone = MIGRATING.lock().await;
-            migrations::migrate(&owner_url(TEMPLATE), None).await.unwrap();
+            supabase_database(TEMPLATE).await;
+            let url = platform_url(TEMPLATE);
+            migrations::migrate(target(&url, None)).await.unwrap();
         })
         .await;
-    let name = format!("story_{}", Uuid::new_v4().simple());
+    let name = new_name();
     let _one_at_a_time = CLONING.lock().await;
     admin
         .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
@@ -198,8 +218,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let database = migrated_database().await;
-        let owner = owner(&owner_url(&database)).await;
-        let cast = Cast::arrive(&owner).await;
+        let cast = Cast::arrive(&owner(&owner_url(&database)).await).await;
+        Self::around(&database, cast).await
+    }
+
+    /// Everything around a database that has the schema and these people.
+    pub(crate) async fn around(database: &str, cast: Cast) -> Self {
+        let owner = owner(&owner_url(database)).await;
         let aws = Aws::connect().await;
         let (events, dead_letters) = (aws.queue("events").await, aws.queue("dead").await);
         let (payments, refunds) = (aws.queue("payments").await, aws.queue("refunds").await);
@@ -249,7 +274,7 @@ impl World {
             ("PAYMENT_RETURN_URL", "https://app.story/paid".to_owned()),
             ("PAYMENTS_QUEUE_URL", payments.clone()),
             ("REFUNDS_QUEUE_URL", refunds.clone()),
-            ("DATABASE_URL", service_url(&database)),
+            ("DATABASE_URL", service_url(database)),
             ("JWT_ISSUER", identity.issuer().to_owned()),
             ("JWT_AUDIENCE", AUDIENCE.to_owned()),
             ("JWT_LEGACY_SECRET", LEGACY_SECRET.to_owned()),

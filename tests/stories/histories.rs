@@ -8,7 +8,7 @@ use crate::harness::{STRIPE_KEY, STRIPE_WEBHOOK_SECRET, migrated_database, owner
 use apply_event::{ApplyEvent, Incoming};
 use capture_payment::CapturePayment;
 use domain::ids::{BookingId, PaymentId, ProfileId};
-use domain::payment::Method;
+use domain::payment::{Collects, Method};
 use domain::session::{SessionPolicy, SessionStatus};
 use domain::settlement::{Facts, settle};
 use futures::future::join_all;
@@ -69,18 +69,17 @@ enum Step {
 
 async fn many_sessions(owner: &Client, tutor: Uuid, start: Timestamp) -> Vec<Held> {
     let insert = "
-        WITH clients AS (
-            INSERT INTO profiles (id) SELECT gen_random_uuid() FROM generate_series(1, $4::int) RETURNING id),
+        WITH clients AS MATERIALIZED (SELECT gen_random_uuid() AS id FROM generate_series(1, $4::int)),
         numbered AS (SELECT id, row_number() OVER () AS n FROM clients),
         booked AS (
-            INSERT INTO bookings (client_id, tutor_id, status, price_minor, price_currency)
-            SELECT c.id, $1, 'confirmed', 100 + (random() * 100000)::bigint, 'TTD'
+            INSERT INTO bookings (id, client_id, tutor_id, status, price_minor, price_currency)
+            SELECT gen_random_uuid(), c.id, $1, 'confirmed', 100 + (random() * 100000)::bigint, 'TTD'
             FROM generate_series(1, $3::int) k JOIN numbered c ON c.n = 1 + k % $4
             RETURNING id, client_id, price_minor)
         INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
-            duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at, due_at)
+            duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at, due_at)
         SELECT gen_random_uuid(), id, client_id, $1, 'lessonspace', $2::timestamptz, $2::timestamptz + interval '60 minutes',
-            60, 20, 40, price_minor, 'TTD', $2::timestamptz + interval '60 minutes', $2::timestamptz + interval '60 minutes'
+            60, '1/3', '2/3', price_minor, 'TTD', $2::timestamptz + interval '60 minutes', $2::timestamptz + interval '60 minutes'
         FROM booked RETURNING id, booking_id, client_id";
     let rows = owner
         .query(insert, &[&tutor, &start, &SESSIONS, &CLIENTS])
@@ -175,6 +174,7 @@ impl Worker {
         let capture = CapturePayment {
             database: database(),
             gateways: Gateways::from_env(&mut env).unwrap(),
+            collects: Collects::Firstbell,
             ids: ids(),
             clock: clock.clone(),
         };
@@ -194,6 +194,7 @@ impl Worker {
         let charging = Charging {
             database: database(),
             policy: SessionPolicy::default(),
+            collects: Collects::Firstbell,
             ids: ids(),
             clock: clock.clone(),
         };
@@ -261,6 +262,7 @@ impl Worker {
             phone: None,
             only_currency: None,
             least_minor: 1,
+            up_to_minor: None,
             abandoned_before: now - SignedDuration::from_secs(60),
         };
         let id = PaymentId(self.charging.ids.next());
@@ -350,7 +352,13 @@ impl Worker {
     }
 }
 
+/// Every client left a card, and agreed to the tutor at any price of these histories.
 async fn cards_on_file(owner: &Client, gateway: &simulators::stripe::Stripe) {
+    let agree =
+        "INSERT INTO card_agreements (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
+                 SELECT booking_id, client_id, tutor_id, currency, 1000000, now() FROM sessions";
+    owner.batch_execute(agree).await.unwrap();
+
     let rows = owner
         .query("SELECT DISTINCT client_id FROM sessions", &[])
         .await

@@ -125,12 +125,15 @@ async fn without_a_student_the_client_learns_and_with_one_a_mere_payer_stays_out
 #[tokio::test]
 async fn only_confirmed_bookings_have_a_room() {
     let world = World::new().await;
-    let launch = world.function("launch").await;
+    let (launch, get_booking) = (
+        world.function("launch").await,
+        world.function("get-booking").await,
+    );
     for (status, verdict) in [
         ("pending", "409 booking-not-confirmed"),
         ("cancelled", "409 booking-cancelled"),
         ("completed", "409 join-too-late"),
-        ("something new", "409 booking-not-confirmed"),
+        ("something new", "409 booking-status-unknown"),
     ] {
         let lesson = Lesson {
             status,
@@ -145,6 +148,17 @@ async fn only_confirmed_bookings_have_a_room() {
             stranger.verdict(),
             "403 forbidden",
             "a stranger does not learn that it is {status}"
+        );
+
+        let card = world
+            .call(&get_booking, "get-booking/card.json", world.cast.tutor, &lesson)
+            .await;
+        let is_known = status != "something new";
+        assert_eq!(
+            card.status == 200,
+            is_known,
+            "the card of a {status} booking: {}",
+            card.body
         );
     }
     assert!(

@@ -10,12 +10,15 @@
     reason = "a story that cannot go on says so and stops"
 )]
 
+mod adoption;
+mod agreement;
 mod bad_input;
 mod batch;
 mod card;
 mod contract;
 mod database;
 mod events;
+mod following;
 mod front_door;
 mod harness;
 mod histories;

@@ -9,15 +9,15 @@ use simulators::mailbox::{Faults, Letter};
 use stories::cast::Lesson;
 use uuid::Uuid;
 
-const CARD: &str = "start-payment/card.json";
-const CARD_ON_FILE: &str = "start-payment/card-on-file.json";
+pub(crate) const CARD: &str = "start-payment/card.json";
+pub(crate) const CARD_ON_FILE: &str = "start-payment/card-on-file.json";
 const LINK: &str = "start-payment/mobile-money-link.json";
 const PHONE: &str = "start-payment/mobile-money.json";
 
 /// A world in which people pay.
-struct Till {
-    world: World,
-    start: Function,
+pub(crate) struct Till {
+    pub(crate) world: World,
+    pub(crate) start: Function,
     get: Function,
     stripe_door: Function,
     fapshi_door: Function,
@@ -28,7 +28,7 @@ struct Till {
 }
 
 impl Till {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let world = World::new().await;
         Self {
             start: world.function("start-payment").await,
@@ -44,7 +44,7 @@ impl Till {
     }
 
     /// A booking in francs, which mobile money needs.
-    async fn in_francs(&self, minutes: i64) -> Lesson {
+    pub(crate) async fn in_francs(&self, minutes: i64) -> Lesson {
         let starts_at = Timestamp::now() + SignedDuration::from_mins(minutes);
         let lesson = Lesson {
             price: 5_000,
@@ -54,7 +54,7 @@ impl Till {
         lesson.booked_by(&self.world.cast, &self.world.owner).await
     }
 
-    async fn session(&self, lesson: &Lesson) -> Uuid {
+    pub(crate) async fn session(&self, lesson: &Lesson) -> Uuid {
         let create = self.world.function("create-session").await;
         let parent = self.world.cast.parent;
         let made = self
@@ -64,13 +64,13 @@ impl Till {
         made.body["id"].as_str().unwrap().parse().unwrap()
     }
 
-    async fn begin(&self, sample: &str, lesson: &Lesson) -> Reply {
+    pub(crate) async fn begin(&self, sample: &str, lesson: &Lesson) -> Reply {
         self.world
             .call(&self.start, sample, self.world.cast.parent, lesson)
             .await
     }
 
-    async fn payment(&self, id: &Value) -> Value {
+    pub(crate) async fn payment(&self, id: &Value) -> Value {
         let token = self.world.identity.token(self.world.cast.parent);
         let id = id.as_str().unwrap().parse().unwrap();
         self.get
@@ -79,12 +79,12 @@ impl Till {
             .body
     }
 
-    async fn status(&self, id: &Value) -> Value {
+    pub(crate) async fn status(&self, id: &Value) -> Value {
         self.payment(id).await["status"].clone()
     }
 
     /// The client pays on Stripe's page that `begun` leads to.
-    fn pays(&self, begun: &Reply) {
+    pub(crate) fn pays(&self, begun: &Reply) {
         let page = begun.body["url"].as_str().unwrap().rsplit('/').next().unwrap();
         assert!(
             self.world.stripe.close_checkout(page, true).is_some(),
@@ -93,7 +93,7 @@ impl Till {
     }
 
     /// Mobile money comes to its end at its gateway.
-    fn ends(&self, id: &Value, status: &str) {
+    pub(crate) fn ends(&self, id: &Value, status: &str) {
         let mut all = self.world.fapshi.record("Collection").into_iter();
         let theirs = all
             .find(|other| other["externalId"] == *id)
@@ -106,7 +106,7 @@ impl Till {
         );
     }
 
-    async fn knock(&self, door: &Function, sample: &str, letters: &[Letter]) {
+    pub(crate) async fn knock(&self, door: &Function, sample: &str, letters: &[Letter]) {
         for letter in letters {
             let reply = door.call(letter_event(sample, letter)).await;
             assert_eq!(reply.status, 202, "{}", reply.body);
@@ -114,7 +114,7 @@ impl Till {
     }
 
     /// Delivers what both gateways have to tell, so many times, and applies it.
-    async fn hear(&self, times: usize) {
+    pub(crate) async fn hear(&self, times: usize) {
         let (stripe, fapshi) = (self.world.stripe.letters(), self.world.fapshi.letters());
         for _ in 0..times {
             self.knock(
@@ -132,7 +132,7 @@ impl Till {
     }
 
     /// Sends what is due and lets each consumer work on it twice, until nothing is left.
-    async fn work(&self) {
+    pub(crate) async fn work(&self) {
         for _ in 0..12 {
             self.relay.invoke(json!({})).await.unwrap();
             let jobs = self.world.queued_in(&self.world.payments).await;
@@ -163,25 +163,25 @@ impl Till {
     }
 
     /// What is due is settled.
-    async fn tick(&self) {
+    pub(crate) async fn tick(&self) {
         let tick = self.world.function("process-charges").await;
         tick.invoke(json!({})).await.unwrap();
     }
 
     /// What is due is settled, and its jobs are taken from the queue.
-    async fn settled_jobs(&self) -> Vec<Value> {
+    pub(crate) async fn settled_jobs(&self) -> Vec<Value> {
         self.tick().await;
         self.relay.invoke(json!({})).await.unwrap();
         self.world.queued_in(&self.world.payments).await
     }
 
-    async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         self.tick().await;
         self.work().await;
     }
 
     /// The tutor marks the student absent.
-    async fn no_show(&self, session: Uuid) {
+    pub(crate) async fn no_show(&self, session: Uuid) {
         let mark = self.world.function("mark-no-show").await;
         let token = self.world.identity.token(self.world.cast.tutor);
         let marked = mark
@@ -190,14 +190,14 @@ impl Till {
         assert_eq!(marked.status, 200, "{}", marked.body);
     }
 
-    async fn balance(&self, kind: &str) -> i64 {
+    pub(crate) async fn balance(&self, kind: &str) -> i64 {
         let sql = "SELECT coalesce(sum(e.amount_minor), 0)::bigint FROM ledger_entries e
                    JOIN ledger_accounts a ON a.id = e.account_id WHERE a.kind = $1";
         self.world.owner.query_one(sql, &[&kind]).await.unwrap().get(0)
     }
 
     /// Receivable, payable, fees, cash.
-    async fn books(&self) -> [i64; 4] {
+    pub(crate) async fn books(&self) -> [i64; 4] {
         [
             self.balance("receivable").await,
             self.balance("payable").await,
@@ -207,7 +207,7 @@ impl Till {
     }
 
     /// Charged and given back, as Stripe itself has it.
-    fn at_stripe(&self) -> (Vec<i64>, Vec<i64>) {
+    pub(crate) fn at_stripe(&self) -> (Vec<i64>, Vec<i64>) {
         let of = |what: &str, field: &str| {
             let all = self.world.stripe.record(what).into_iter();
             all.filter(|object| object["status"] == "succeeded")
@@ -217,7 +217,7 @@ impl Till {
         (of("payment_intent", "amount_received"), of("refund", "amount"))
     }
 
-    async fn told(&self) -> Vec<String> {
+    pub(crate) async fn told(&self) -> Vec<String> {
         let sql = "SELECT kind FROM notifications WHERE profile_id = $1 ORDER BY id";
         let rows = self
             .world
@@ -228,7 +228,7 @@ impl Till {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn card_kept(&self, lesson: &Lesson) {
+    pub(crate) async fn card_kept(&self, lesson: &Lesson) {
         let begun = self.begin(CARD_ON_FILE, lesson).await;
         assert_eq!(
             (begun.status, &begun.body["amount"]["amount"]),
@@ -867,7 +867,11 @@ async fn only_the_client_pays_and_only_what_can_be_paid() {
         ),
         (r#"{"method": "mobile_money"}"#, "400 malformed-body"),
         (r#"{"method": "card", "amount": 1}"#, "400 malformed-body"),
-        (r#"{"method": "saved_card"}"#, "400 malformed-body"),
+        (
+            r#"{"method": "saved_card", "card": "pm_1"}"#,
+            "400 malformed-body",
+        ),
+        (r#"{"method": "saved_card"}"#, "409 no-card-on-file"),
         (r#"{"method": "cash"}"#, "400 malformed-body"),
     ] {
         wrong["body"] = body.into();

@@ -161,6 +161,10 @@ async fn no_handler_needs_more_than_two_round_trips() {
         wire.during(relay.invoke(json!({}))).await.0,
     ));
 
+    let (wire, follow) = tapped(&world, "follow-bookings").await;
+    follow.invoke(json!({})).await.unwrap();
+    counted.push(("follow-bookings", wire.during(follow.invoke(json!({}))).await.0));
+
     counted.extend(sessions(&world).await);
     counted.extend(paying(&world).await);
 

@@ -47,15 +47,15 @@ impl Route for AssignStudent {
         seen.booking
             .allow_assignment(person, student, seen.guards_other, now)
             .map_err(refused)?;
-        if !bookings::assign_student(&self.database, &seen.booking, student).await? {
-            let detail = "The booking has changed meanwhile. Look at it again.";
-            return Err(Problem::new(StatusCode::CONFLICT, "booking-changed", detail));
-        }
-        Ok(Reply::ok(Assigned {
-            id,
-            student_id: student,
-        }))
+        let assigned = bookings::assign_student(&self.database, &seen.booking, student).await?;
+        let student_id = assigned.ok_or_else(changed)?;
+        Ok(Reply::ok(Assigned { id, student_id }))
     }
+}
+
+fn changed() -> Problem {
+    let detail = "The booking has changed meanwhile. Look at it again.";
+    Problem::new(StatusCode::CONFLICT, "booking-changed", detail)
 }
 
 fn refused(refusal: AssignmentRefusal) -> Problem {

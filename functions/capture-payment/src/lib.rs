@@ -5,7 +5,7 @@
 use domain::gateway::{Card, Declined, Finding, Outcome};
 use domain::ids::{BookingId, PaymentId};
 use domain::money::{Money, MoneyError};
-use domain::payment::{Advice, Next, Refund};
+use domain::payment::{Advice, Ask, Collects, Next, Refund};
 use jiff::Timestamp;
 use platform::batch::{Job, JobError};
 use platform::clock::Clock;
@@ -25,6 +25,8 @@ pub struct CapturePayment {
     pub database: Database,
     /// Where the money is.
     pub gateways: Gateways,
+    /// Who collects what is charged.
+    pub collects: Collects,
     /// Ids of what is made.
     pub ids: Ids,
     /// What is due, and for how long.
@@ -70,8 +72,9 @@ impl CapturePayment {
             Next::Settle(given_up, refund) => {
                 self.settle(booking, open, &given_up, refund.as_ref(), now).await
             }
+            Next::Collect(_) | Next::AskClient(_) if self.collects == Collects::Platform => Ok(()),
             Next::Collect(amount) => self.collect(open, amount, now).await,
-            Next::AskClient => self.ask_client(open, now).await,
+            Next::AskClient(ask) => self.ask_client(open, ask, now).await,
         }
     }
 
@@ -120,9 +123,9 @@ impl CapturePayment {
         self.enter(line.id, outcome, now).await
     }
 
-    async fn ask_client(&self, open: &Open, now: Timestamp) -> Result<(), JobError> {
+    async fn ask_client(&self, open: &Open, ask: Ask, now: Timestamp) -> Result<(), JobError> {
         let (line, _) = collection(open)?;
-        self.enter(line.id, refused(line.attempt, "no_card"), now).await
+        self.enter(line.id, refused(line.attempt, ask.word()), now).await
     }
 
     /// Learns from the gateways what became of payments; tells whether any of them moved.

@@ -1,6 +1,7 @@
 //! Consumes `payments`.
 
 use capture_payment::CapturePayment;
+use domain::payment::Collects;
 use platform::batch::{self, BatchPolicy};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
@@ -12,10 +13,12 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, CapturePayment), ConfigError>
     let clock = env.clock();
     let policy = BatchPolicy::from_env(&mut env, 5, Duration::from_secs(25));
     let (database, gateways) = (Database::from_env(&mut env), Gateways::from_env(&mut env));
+    let collects = env.or("COLLECTS", Collects::default());
     env.finish(|| {
         let job = CapturePayment {
             database: database?,
             gateways: gateways?,
+            collects: collects?,
             ids: Ids::random(clock.clone()),
             clock,
         };

@@ -84,11 +84,17 @@ impl CreateSession {
 
 fn accept(booking: BookingId, bookable: &Bookable) -> Result<Session, Problem> {
     let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
-    if bookable.status != BookingStatus::Confirmed {
-        return Err(conflict(
-            "booking-not-confirmed",
-            "This booking is not confirmed.",
-        ));
+    match bookable.status {
+        BookingStatus::Confirmed => {}
+        BookingStatus::Unknown => return Err(Problem::unknown_status()),
+        BookingStatus::Pending | BookingStatus::Completed | BookingStatus::Cancelled => {
+            let detail = "This booking is not confirmed.";
+            return Err(conflict("booking-not-confirmed", detail));
+        }
+    }
+    if !bookable.is_agreed {
+        let detail = "This booking was not confirmed before its start; an operator has to accept that.";
+        return Err(conflict("booking-not-confirmed", detail));
     }
     if !bookable.is_connected {
         return Err(conflict(

@@ -58,19 +58,21 @@ impl Route for GetBooking {
         let id: BookingId = call.path_id("booking_id")?;
         let seen = bookings::seen_by(&self.database, id, person, None).await?;
         let seen = seen.ok_or_else(Problem::forbidden)?;
+        let join_state = seen.booking.join_state(self.policy, self.clock.now());
+        let join_state = join_state.ok_or_else(Problem::unknown_status)?;
         let artifacts = self.artifacts_of(&seen).await;
-        Ok(Reply::ok(self.card(&seen, artifacts)))
+        Ok(Reply::ok(self.card(&seen, join_state, artifacts)))
     }
 }
 
 impl GetBooking {
-    fn card(&self, seen: &Seen, artifacts: Artifacts) -> Card {
+    fn card(&self, seen: &Seen, join_state: JoinState, artifacts: Artifacts) -> Card {
         let booking = &seen.booking;
         let window = booking.window(self.policy);
         Card {
             id: booking.id,
             role: seen.role,
-            join_state: booking.join_state(self.policy, self.clock.now()),
+            join_state,
             starts_at: booking.schedule.map(|schedule| schedule.starts_at()),
             ends_at: booking.schedule.map(|schedule| schedule.ends_at()),
             opens_at: window.map(|window| window.opens_at),

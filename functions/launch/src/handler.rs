@@ -192,6 +192,7 @@ fn refused(refusal: Refusal) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, "guardian-link-required", detail)
         }
         Refusal::Cancelled => conflict("booking-cancelled", "This booking is cancelled."),
+        Refusal::UnknownStatus => Problem::unknown_status(),
         Refusal::NotConfirmed => conflict("booking-not-confirmed", "This booking is not confirmed yet."),
         Refusal::TooEarly(window) => conflict("join-too-early", "The room is not open yet.")
             .with_time("opens_at", window.opens_at)

@@ -5,7 +5,7 @@ use domain::booking::BookingStatus;
 use domain::gateway::{Finding, Opened, Outcome};
 use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::money::Money;
-use domain::payment::{Method, PaymentStatus, UnknownWord};
+use domain::payment::{Collects, Method, PaymentStatus, UnknownWord};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use platform::api::{Call, Reply, Route};
@@ -20,7 +20,7 @@ use providers::gateways::Gateways;
 use providers::stripe::{self, Checkout};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
-use store::payments::{self, Begun, Order, Started};
+use store::payments::{self, Agreement, Begun, Order, Started};
 use url::Url;
 
 /// Whoever began a payment and got no further within this time has died.
@@ -31,6 +31,7 @@ pub(crate) struct StartPayment {
     pub(crate) database: Database,
     pub(crate) gateways: Gateways,
     pub(crate) offered: Offered,
+    pub(crate) collects: Collects,
     pub(crate) return_to: Url,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
@@ -58,7 +59,9 @@ enum Wish {
     /// Pay on a page by card, which is kept for later lessons.
     Card {},
     /// Leave a card, to be charged when the lesson has its outcome.
-    CardOnFile {},
+    CardOnFile { up_to_minor: Option<i64> },
+    /// Let the card that is on file already pay for lessons with this tutor, up to this price.
+    SavedCard { up_to_minor: Option<i64> },
     /// Pay by a link; the phone is where a difference goes back to.
     MobileMoneyLink { phone: String },
     /// Get a request on the phone.
@@ -69,9 +72,18 @@ impl Wish {
     fn method(&self) -> Method {
         match self {
             Self::Card {} => Method::Card,
-            Self::CardOnFile {} => Method::CardOnFile,
+            Self::CardOnFile { .. } => Method::CardOnFile,
+            Self::SavedCard { .. } => Method::SavedCard,
             Self::MobileMoneyLink { .. } => Method::MobileMoneyLink,
             Self::MobileMoney { .. } => Method::MobileMoney,
+        }
+    }
+
+    /// The highest price that the client has seen, if they said so; a page of payment shows it itself.
+    fn up_to_minor(&self) -> Option<i64> {
+        match self {
+            Self::CardOnFile { up_to_minor } | Self::SavedCard { up_to_minor } => *up_to_minor,
+            Self::Card {} | Self::MobileMoneyLink { .. } | Self::MobileMoney { .. } => None,
         }
     }
 
@@ -100,20 +112,31 @@ struct Answer {
     expires_at: Timestamp,
 }
 
+/// What the client's card may do from now on.
+#[derive(Serialize)]
+struct Agreed {
+    booking_id: BookingId,
+    method: Method,
+    tutor_id: ProfileId,
+    up_to: Money,
+}
+
 impl Route for StartPayment {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
         let person = ProfileId(call.user(&self.authenticator).await?);
         let booking: BookingId = call.path_id("booking_id")?;
         let wish = call.json::<Wish>()?;
         let (method, phone, now) = (wish.method(), wish.phone()?, self.clock.now());
-        if !self.offered.0.contains(&method) {
-            return Err(conflict(
-                "method-not-offered",
-                "This platform does not offer that.",
-            ));
+        self.offer(method)?;
+
+        if method == Method::SavedCard {
+            return self.agree(booking, person, wish.up_to_minor(), now).await;
         }
         let text = phone.as_ref().map(ToString::to_string);
-        let order = order(booking, person, method, text.as_deref(), now);
+        let order = Order {
+            up_to_minor: wish.up_to_minor(),
+            ..order(booking, person, method, text.as_deref(), now)
+        };
         let started = payments::start(&self.database, &order, PaymentId(self.ids.next()), now).await?;
         let started = started.ok_or_else(Problem::forbidden)?;
         let begun = allow(&started, &order)?;
@@ -131,6 +154,43 @@ impl Route for StartPayment {
 }
 
 impl StartPayment {
+    /// Whether this platform lets clients pay so. A card on file that may be left may also be used.
+    fn offer(&self, method: Method) -> Result<(), Problem> {
+        if self.collects == Collects::Platform {
+            let detail = "The platform takes payments itself.";
+            return Err(conflict("collected-by-platform", detail));
+        }
+        let as_offered = match method {
+            Method::SavedCard => Method::CardOnFile,
+            method => method,
+        };
+        if self.offered.0.contains(&as_offered) {
+            Ok(())
+        } else {
+            let detail = "This platform does not offer that.";
+            Err(conflict("method-not-offered", detail))
+        }
+    }
+
+    /// Nothing moves now: the card may pay when a lesson has its outcome, and pays what waited for this.
+    async fn agree(
+        &self,
+        booking: BookingId,
+        person: ProfileId,
+        up_to_minor: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Reply, Problem> {
+        let agreement = payments::agree(&self.database, booking, person, up_to_minor, &self.ids, now).await?;
+        let agreement = agreement.ok_or_else(Problem::forbidden)?;
+        let up_to = agreed(&agreement, person, up_to_minor)?;
+        Ok(Reply::ok(Agreed {
+            booking_id: booking,
+            method: Method::SavedCard,
+            tutor_id: agreement.tutor,
+            up_to,
+        }))
+    }
+
     /// Asks the gateway for what the client needs, and keeps it.
     async fn open(
         &self,
@@ -217,28 +277,65 @@ fn order(
         phone,
         only_currency: is_mobile.then_some(fapshi::CURRENCY),
         least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
+        up_to_minor: None,
         abandoned_before: now.saturating_sub(BEGINNING_LASTS).unwrap_or(now),
     }
 }
 
-/// The payment, or why there is none.
-fn allow<'a>(started: &'a Started, order: &Order<'_>) -> Result<&'a Begun, Problem> {
-    if started.client != order.person {
+/// Whether this person may pay for a booking in this state; its price, if so.
+fn may_pay(is_client: bool, status: BookingStatus, price: Option<Money>) -> Result<Money, Problem> {
+    if !is_client {
         let detail = "Only the client pays.";
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-client", detail));
     }
-    if let Some(begun) = &started.payment {
+    match status {
+        BookingStatus::Cancelled => return Err(conflict("booking-cancelled", "The booking is cancelled.")),
+        BookingStatus::Unknown => return Err(Problem::unknown_status()),
+        BookingStatus::Pending | BookingStatus::Confirmed | BookingStatus::Completed => {}
+    }
+    price.ok_or_else(|| conflict("booking-without-price", "The booking has no price."))
+}
+
+/// Whether the client has seen this price. One that is not agreed yet may change between their looking and their
+/// saying yes, so they must say which it was.
+fn has_seen(price: Money, is_agreed: bool, up_to_minor: Option<i64>) -> Result<(), Problem> {
+    let refused = |kind, detail| conflict(kind, detail).with("price_minor", price.minor());
+    match up_to_minor {
+        Some(seen) if seen < price.minor() => Err(refused(
+            "price-changed",
+            "The lesson costs more than you have seen. Look at it again.",
+        )),
+        None if !is_agreed => Err(refused(
+            "price-not-agreed",
+            "The price may still change: say the highest that you agree to.",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Up to which price the card may pay now, or why not.
+fn agreed(agreement: &Agreement, person: ProfileId, up_to_minor: Option<i64>) -> Result<Money, Problem> {
+    let is_client = agreement.client == person;
+    let price = may_pay(is_client, agreement.status, agreement.price)?;
+    has_seen(price, agreement.is_agreed, up_to_minor)?;
+    if !agreement.has_card {
+        let detail = "There is no card on file. Leave one first.";
+        return Err(conflict("no-card-on-file", detail));
+    }
+    agreement.up_to.ok_or_else(Problem::internal)
+}
+
+/// The payment, or why there is none.
+fn allow<'a>(started: &'a Started, order: &Order<'_>) -> Result<&'a Begun, Problem> {
+    let is_client = started.client == order.person;
+    if let (true, Some(begun)) = (is_client, &started.payment) {
         return Ok(begun);
     }
-    if started.status == BookingStatus::Cancelled {
-        return Err(conflict("booking-cancelled", "The booking is cancelled."));
+    let price = may_pay(is_client, started.status, started.price)?;
+    if order.method == Method::CardOnFile {
+        has_seen(price, started.is_agreed, order.up_to_minor)?;
     }
-    let Some(missing) = started.missing else {
-        return Err(conflict(
-            "booking-without-price",
-            "The booking has no pinned price.",
-        ));
-    };
+    let missing = started.missing.ok_or_else(Problem::internal)?;
     if missing.minor() <= 0 && order.method != Method::CardOnFile {
         return Err(conflict("nothing-to-pay", "Everything is paid."));
     }

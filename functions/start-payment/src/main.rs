@@ -2,6 +2,7 @@
 
 mod handler;
 
+use domain::payment::Collects;
 use platform::api;
 use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
@@ -14,6 +15,7 @@ fn configure(mut env: Env) -> Result<handler::StartPayment, ConfigError> {
     let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
     let gateways = Gateways::from_env(&mut env);
     let offered = env.required("PAYMENT_METHODS");
+    let collects = env.or("COLLECTS", Collects::default());
     let return_to = env.required("PAYMENT_RETURN_URL");
     env.finish(|| {
         Some(handler::StartPayment {
@@ -21,6 +23,7 @@ fn configure(mut env: Env) -> Result<handler::StartPayment, ConfigError> {
             database: database?,
             gateways: gateways?,
             offered: offered?,
+            collects: collects?,
             return_to: return_to?,
             ids: Ids::random(clock.clone()),
             clock,

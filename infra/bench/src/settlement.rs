@@ -8,6 +8,8 @@
     reason = "a measurement talks, and stops when it cannot measure"
 )]
 
+use bench::{connect, fresh_database};
+use domain::payment::Collects;
 use domain::session::SessionPolicy;
 use jiff::Timestamp;
 use platform::clock::Clock;
@@ -17,7 +19,7 @@ use platform::invocation::Invocation;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use store::charging::Charging;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 const DUE: i64 = 100_000;
@@ -49,8 +51,10 @@ const LIMIT: &str = "
         INSERT INTO session_events (session_id, kind, occurred_at, data)
         SELECT id, 'settled', now(), jsonb_build_object('status', status, 'charge_id', charge_id) FROM settled),
     collected AS (
-        INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
-        SELECT charge_id, booking_id, client_id, 'stripe', 'saved_card', charge_id, price_minor, currency, 'opening', now()
+        INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor,
+            currency, status, created_at)
+        SELECT charge_id, booking_id, client_id, tutor_id, price_minor, 'stripe', 'saved_card', charge_id, price_minor,
+            currency, 'opening', now()
         FROM settled WHERE price_minor > 0),
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
@@ -78,55 +82,32 @@ const LIMIT: &str = "
 /// $2 due at.
 const FILL_DUE: &str = "
     WITH booked AS (
-        INSERT INTO bookings (client_id, tutor_id, status, price_minor, price_currency)
-        SELECT ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
+        INSERT INTO bookings (id, client_id, tutor_id, status, price_minor, price_currency)
+        SELECT gen_random_uuid(), ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
                ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid, 'confirmed', 10000 + n % 777, 'TTD'
         FROM generate_series(1, $1::bigint) n RETURNING *)
     INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
-        duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at,
+        duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
         due_at)
     SELECT gen_random_uuid(), id, client_id, tutor_id, 'lessonspace', now() - interval '2 hours',
-        now() - interval '1 hour', 60, 20, 40, price_minor, price_currency, now() - interval '1 hour', $2
+        now() - interval '1 hour', 60, '1/3', '2/3', price_minor, price_currency, now() - interval '1 hour', $2
     FROM booked";
 
 /// Sessions that were settled long ago, which is all that matters of them. $1 how many.
 const FILL_SETTLED: &str = "
     INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
-        duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at,
+        duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
         due_at, status, decisions)
     SELECT gen_random_uuid(), gen_random_uuid(),
         ('00000000-0000-0000-0000-' || lpad((n % 1000)::text, 12, '0'))::uuid,
         ('00000000-0000-0000-0000-' || lpad((n % 100)::text, 12, '0'))::uuid,
-        'lessonspace', now() - interval '2 hours', now() - interval '1 hour', 60, 20, 40, 10000 + n % 777, 'TTD',
+        'lessonspace', now() - interval '2 hours', now() - interval '1 hour', 60, '1/3', '2/3', 10000 + n % 777, 'TTD',
         now() - interval '1 hour', NULL, 'COMPLETED_ASSUMED', 1
     FROM generate_series(1, $1::bigint) n";
 
-const PEOPLE: &str = "
-    INSERT INTO profiles (id)
-    SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid FROM generate_series(0, 999) n";
-
-async fn connect(url: &str) -> Client {
-    let (client, driver) = tokio_postgres::connect(url, NoTls)
-        .await
-        .expect("the database is up");
-    tokio::spawn(driver);
-    client
-}
-
 /// A new database with the schema, filled with so many due sessions.
 async fn filled(admin: &Client, url: &str, name: &str, due: i64) -> (String, Client) {
-    admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))
-        .await
-        .expect("drop");
-    admin
-        .batch_execute(&format!("CREATE DATABASE {name}"))
-        .await
-        .expect("create");
-    let url = url.replace("/postgres?", &format!("/{name}?"));
-    migrations::migrate(&url, None).await.expect("the schema");
-    let client = connect(&url).await;
-    client.batch_execute(PEOPLE).await.expect("people");
+    let (url, client) = fresh_database(admin, url, name).await;
     fill(&client, due).await;
     vacuum(&client).await;
     (url, client)
@@ -170,8 +151,10 @@ async fn vacuum(client: &Client) {
 fn charging(url: &str) -> Charging {
     let ids = Ids::random(Clock::system());
     Charging {
-        database: Database::at(url),
+        // As the functions connect: with their grants, policies and limits.
+        database: Database::at(&url.replace("postgres@", "firstbell_service@")),
         policy: SessionPolicy::default(),
+        collects: Collects::Firstbell,
         ids,
         clock: Clock::system(),
     }

@@ -16,18 +16,22 @@ pub enum BookingStatus {
     Completed,
     /// Called off.
     Cancelled,
-    /// Anything before confirmation, and any status this system does not know.
-    Unconfirmed,
+    /// Asked for, and not agreed yet.
+    Pending,
+    /// In a state for which the platform has a word that its view does not translate. Nothing can be done with it
+    /// before somebody says what the word means: to guess would let people into rooms, or take their money.
+    Unknown,
 }
 
 impl From<&str> for BookingStatus {
-    /// Reads a platform's status word; case does not matter and both spellings of cancelled are known.
+    /// Reads the word of our copy.
     fn from(word: &str) -> Self {
-        match word.to_ascii_lowercase().as_str() {
+        match word {
+            "pending" => Self::Pending,
             "confirmed" => Self::Confirmed,
             "completed" => Self::Completed,
-            "cancelled" | "canceled" => Self::Cancelled,
-            _ => Self::Unconfirmed,
+            "cancelled" => Self::Cancelled,
+            _ => Self::Unknown,
         }
     }
 }
@@ -77,6 +81,9 @@ pub enum Refusal {
     /// Cancelled.
     #[error("the booking is cancelled")]
     Cancelled,
+    /// The platform's status word means nothing here.
+    #[error("the booking is in a state that is not known here")]
+    UnknownStatus,
     /// Not confirmed, or without a usable time.
     #[error("the booking is not confirmed")]
     NotConfirmed,
@@ -127,7 +134,8 @@ impl Booking {
         match self.status {
             BookingStatus::Cancelled => return Err(Refusal::Cancelled),
             BookingStatus::Completed => return Err(Refusal::TooLate(window)),
-            BookingStatus::Unconfirmed => return Err(Refusal::NotConfirmed),
+            BookingStatus::Pending => return Err(Refusal::NotConfirmed),
+            BookingStatus::Unknown => return Err(Refusal::UnknownStatus),
             BookingStatus::Confirmed => {}
         }
         let window = window.ok_or(Refusal::NotConfirmed)?;
@@ -138,29 +146,30 @@ impl Booking {
         }
     }
 
-    /// The state of the Join button.
-    pub fn join_state(&self, policy: JoinPolicy, now: Timestamp) -> JoinState {
+    /// The state of the Join button; `None` where the booking's status is not known.
+    pub fn join_state(&self, policy: JoinPolicy, now: Timestamp) -> Option<JoinState> {
         match self.status {
-            BookingStatus::Cancelled => return JoinState::Cancelled,
-            BookingStatus::Completed => return JoinState::Completed,
-            BookingStatus::Unconfirmed => return JoinState::Upcoming,
+            BookingStatus::Cancelled => return Some(JoinState::Cancelled),
+            BookingStatus::Completed => return Some(JoinState::Completed),
+            BookingStatus::Pending => return Some(JoinState::Upcoming),
+            BookingStatus::Unknown => return None,
             BookingStatus::Confirmed => {}
         }
         let Some((schedule, window)) = self.schedule.zip(self.window(policy)) else {
-            return JoinState::Upcoming;
+            return Some(JoinState::Upcoming);
         };
-        match window.phase(now) {
+        Some(match window.phase(now) {
             Phase::Before => JoinState::Upcoming,
             Phase::After => JoinState::Completed,
             Phase::Open if self.evidence.ended_after(schedule.ends_at()) => JoinState::Completed,
             Phase::Open if self.evidence.is_live() => JoinState::Live,
             Phase::Open => JoinState::Ready,
-        }
+        })
     }
 
     /// Allows assigning or clearing the student. Source: seed v5.2, section 7 (GUARDIAN link), and the
     /// product page (not after start). `holds_link` speaks of the student to be assigned and is not asked
-    /// for when the student is cleared.
+    /// for when the client learns: when the student is cleared, or is the client.
     pub fn allow_assignment(
         &self,
         person: ProfileId,
@@ -171,11 +180,15 @@ impl Booking {
         if person != self.parties.client {
             return Err(AssignmentRefusal::NotTheClient);
         }
-        if student.is_some() && !holds_link {
+        let is_another = student.is_some_and(|student| student != self.parties.client);
+        if is_another && !holds_link {
             return Err(AssignmentRefusal::GuardianLinkRequired);
         }
-        if matches!(self.status, BookingStatus::Cancelled | BookingStatus::Completed) {
-            return Err(AssignmentRefusal::Closed);
+        match self.status {
+            BookingStatus::Cancelled | BookingStatus::Completed | BookingStatus::Unknown => {
+                return Err(AssignmentRefusal::Closed);
+            }
+            BookingStatus::Pending | BookingStatus::Confirmed => {}
         }
         let started = self.schedule.is_some_and(|schedule| now >= schedule.starts_at());
         if started || self.evidence.has_begun() {
@@ -250,20 +263,36 @@ mod tests {
     #[test]
     fn the_card_follows_the_lesson() {
         let (mut booking, policy) = (noon_lesson(), JoinPolicy::default());
-        assert_eq!(booking.join_state(policy, at("11:00:00")), JoinState::Upcoming);
-        assert_eq!(booking.join_state(policy, at("11:50:00")), JoinState::Ready);
+        let state = |booking: &Booking, time| booking.join_state(policy, at(time));
+        assert_eq!(state(&booking, "11:00:00"), Some(JoinState::Upcoming));
+        assert_eq!(state(&booking, "11:50:00"), Some(JoinState::Ready));
+
         booking.evidence.started_at = Some(at("11:58:00"));
-        assert_eq!(booking.join_state(policy, at("12:10:00")), JoinState::Live);
+        assert_eq!(state(&booking, "12:10:00"), Some(JoinState::Live));
+
         booking.evidence.ended_at = Some(at("12:20:00"));
         assert_eq!(
-            booking.join_state(policy, at("12:21:00")),
-            JoinState::Ready,
+            state(&booking, "12:21:00"),
+            Some(JoinState::Ready),
             "dropped: may rejoin"
         );
+
         booking.evidence.ended_at = Some(at("13:01:00"));
-        assert_eq!(booking.join_state(policy, at("13:02:00")), JoinState::Completed);
+        assert_eq!(state(&booking, "13:02:00"), Some(JoinState::Completed));
+
         booking.status = BookingStatus::Cancelled;
-        assert_eq!(booking.join_state(policy, at("13:02:00")), JoinState::Cancelled);
+        assert_eq!(state(&booking, "13:02:00"), Some(JoinState::Cancelled));
+    }
+
+    #[test]
+    fn a_status_that_nobody_translated_opens_nothing() {
+        let mut booking = noon_lesson();
+        booking.status = BookingStatus::from("Declined");
+        assert_eq!(
+            booking.admit(Some(Role::Tutor), JoinPolicy::default(), at("12:00:00")),
+            Err(Refusal::UnknownStatus)
+        );
+        assert_eq!(booking.join_state(JoinPolicy::default(), at("11:00:00")), None);
     }
 
     #[test]
@@ -287,6 +316,11 @@ mod tests {
         assert_eq!(
             booking.allow_assignment(person(1), None, false, at("11:00:00")),
             Ok(())
+        );
+        assert_eq!(
+            booking.allow_assignment(person(1), Some(person(1)), false, at("11:00:00")),
+            Ok(()),
+            "the client learns: nobody to guard"
         );
     }
 }

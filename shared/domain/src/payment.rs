@@ -151,10 +151,75 @@ pub struct Tab {
     pub due: Money,
     /// The charge, once settled, by the id that its collection has.
     pub charge: Option<PaymentId>,
-    /// Whether the client has a card on file.
-    pub has_card: bool,
+    /// The client's card on file.
+    pub card: CardOnFile,
     /// The payments, in the order in which they were paid.
     pub payments: Vec<Payment>,
+}
+
+/// Whether a card may pay for a lesson without its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardOnFile {
+    /// There is none.
+    None,
+    /// Its owner has not agreed to this tutor, or only up to a lower price.
+    NotAgreed,
+    /// Its owner agreed, by a call of their own.
+    Agreed,
+}
+
+impl CardOnFile {
+    /// What a card may do for a lesson at `price`, whose owner agreed to lessons with its tutor `up_to` a price.
+    /// What a platform's booking says is not enough: whoever can write one names whom he likes as its client.
+    pub fn of(is_kept: bool, price: Money, up_to: Option<Money>) -> Self {
+        let covers = |up_to: Money| up_to.currency() == price.currency() && price.minor() <= up_to.minor();
+        match (is_kept, up_to) {
+            (false, _) => Self::None,
+            (true, Some(up_to)) if covers(up_to) => Self::Agreed,
+            (true, _) => Self::NotAgreed,
+        }
+    }
+}
+
+/// What a client is asked for when a charge cannot be collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// A card, or a payment.
+    ForCard,
+    /// That the card on file may pay for this tutor's lessons, at this price.
+    ForAgreement,
+}
+
+impl Ask {
+    /// The word in the database and in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ForCard => "no_card",
+            Self::ForAgreement => "card_not_agreed",
+        }
+    }
+}
+
+/// Who takes the clients' money in this deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Collects {
+    /// We do.
+    #[default]
+    Firstbell,
+    /// The platform does, its own way: here lessons are settled and explained, and nothing is collected.
+    Platform,
+}
+
+impl FromStr for Collects {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        match word {
+            "firstbell" => Ok(Self::Firstbell),
+            "platform" => Ok(Self::Platform),
+            _ => Err(UnknownWord),
+        }
+    }
 }
 
 /// How a tab stands.
@@ -190,8 +255,8 @@ pub enum Next {
     Settle(Vec<PaymentId>, Option<Refund>),
     /// Charge the card on file.
     Collect(Money),
-    /// The client has no card on file: tell them.
-    AskClient,
+    /// No card may pay: ask the client.
+    AskClient(Ask),
 }
 
 /// Whether what a gateway was asked at `asked_at` may still be on its way there: for two minutes.
@@ -244,10 +309,13 @@ impl Tab {
 
     fn collect(&self, collection: &Payment, missing: Money) -> Next {
         match collection.status {
-            PaymentStatus::Opening if !self.has_card => Next::AskClient,
-            // The amount of an attempt never changes: its key at the gateway stands for it.
-            PaymentStatus::Opening if collection.asked_at.is_some() => Next::Collect(collection.amount),
-            PaymentStatus::Opening => Next::Collect(missing),
+            PaymentStatus::Opening => match self.card {
+                CardOnFile::None => Next::AskClient(Ask::ForCard),
+                CardOnFile::NotAgreed => Next::AskClient(Ask::ForAgreement),
+                // The amount of an attempt never changes: its key at the gateway stands for it.
+                CardOnFile::Agreed if collection.asked_at.is_some() => Next::Collect(collection.amount),
+                CardOnFile::Agreed => Next::Collect(missing),
+            },
             _ => Next::Rest,
         }
     }
@@ -390,7 +458,7 @@ mod tests {
             client,
             due: xaf(due),
             charge: Some(CHARGE),
-            has_card: true,
+            card: CardOnFile::Agreed,
             payments,
         }
     }
@@ -464,8 +532,24 @@ mod tests {
         tab.charge = None;
         assert_eq!(next(&tab), Next::Rest);
         let mut tab = settled(100, vec![collection(100)]);
-        tab.has_card = false;
-        assert_eq!(next(&tab), Next::AskClient);
+        tab.card = CardOnFile::None;
+        assert_eq!(next(&tab), Next::AskClient(Ask::ForCard));
+    }
+
+    #[test]
+    fn a_card_pays_only_what_its_owner_agreed_to() {
+        let mut tab = settled(100, vec![collection(100)]);
+        tab.card = CardOnFile::of(true, xaf(100), None);
+        assert_eq!(next(&tab), Next::AskClient(Ask::ForAgreement));
+
+        let eur = Money::new(100, Currency::EUR);
+        assert_eq!(
+            CardOnFile::of(true, xaf(101), Some(xaf(100))),
+            CardOnFile::NotAgreed
+        );
+        assert_eq!(CardOnFile::of(true, xaf(100), Some(eur)), CardOnFile::NotAgreed);
+        assert_eq!(CardOnFile::of(true, xaf(100), Some(xaf(100))), CardOnFile::Agreed);
+        assert_eq!(CardOnFile::of(false, xaf(1), Some(xaf(100))), CardOnFile::None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | what happened | charge | payout | fee | status |
 //! | --- | --- | --- | --- | --- |
 //! | cancelled before the start | 0 | 0 | 0 | `CANCELLED` |
+//! | called off later, and an operator let that count | 0 | 0 | 0 | `CANCELLED` |
 //! | no-show marked after the wait | 1/2 | 9/10 of it | the rest | `NO_SHOW_STUDENT` |
 //! | the meeting ended before its time | 0 | 0 | 0 | `EARLY_END_SHORT` |
 //! | … after the minimum, where that pays | all | 9/10 of it | the rest | `COMPLETED_ASSUMED` |
@@ -25,8 +26,10 @@ pub struct Facts {
     pub meeting_ended_at: Option<Timestamp>,
     /// When the tutor marked the student absent.
     pub no_show_marked_at: Option<Timestamp>,
-    /// When client or tutor called it off.
+    /// When client, tutor or platform called it off.
     pub cancelled_at: Option<Timestamp>,
+    /// When an operator let the platform's cancellation count although the lesson had begun.
+    pub waived_at: Option<Timestamp>,
 }
 
 /// The row of the table above that decided.
@@ -35,6 +38,8 @@ pub struct Facts {
 pub enum Rule {
     /// Called off before the start.
     CancelledBeforeStart,
+    /// Called off after the start, with an operator's leave.
+    Waived,
     /// The student did not come.
     StudentNoShow,
     /// Ended early.
@@ -92,7 +97,10 @@ pub fn settle(
     now: Timestamp,
 ) -> Option<Settlement> {
     let rule = rule(session, facts, policy);
-    let at_once = matches!(rule, Rule::CancelledBeforeStart | Rule::StudentNoShow);
+    let at_once = match rule {
+        Rule::CancelledBeforeStart | Rule::Waived | Rule::StudentNoShow => true,
+        Rule::EndedEarly | Rule::EndedAfterMinimum | Rule::ReachedEnd => false,
+    };
     let is_due = at_once || now >= session.charge_scheduled_at();
     is_due.then(|| conclude(session, facts, policy, rule))
 }
@@ -118,6 +126,9 @@ fn rule(session: &Session, facts: &Facts, policy: &SessionPolicy) -> Rule {
     if facts.cancelled_at.is_some_and(|at| at < start) {
         return Rule::CancelledBeforeStart;
     }
+    if facts.waived_at.is_some() {
+        return Rule::Waived;
+    }
     if facts
         .no_show_marked_at
         .is_some_and(|at| at >= no_show_from && at <= end)
@@ -139,7 +150,7 @@ fn is_paid(session: &Session, policy: &SessionPolicy, ended: Timestamp) -> bool 
 
 fn conclude(session: &Session, facts: &Facts, policy: &SessionPolicy, rule: Rule) -> Settlement {
     let (status, share) = match rule {
-        Rule::CancelledBeforeStart => (SessionStatus::Cancelled, Share::NONE),
+        Rule::CancelledBeforeStart | Rule::Waived => (SessionStatus::Cancelled, Share::NONE),
         Rule::StudentNoShow => (SessionStatus::NoShowStudent, policy.no_show_charge),
         Rule::EndedEarly => (SessionStatus::EarlyEndShort, Share::NONE),
         Rule::EndedAfterMinimum | Rule::ReachedEnd => (SessionStatus::CompletedAssumed, Share::ALL),
@@ -241,6 +252,16 @@ mod tests {
             ..nothing
         };
         assert_eq!(outcome(cancelled, &policy), (SessionStatus::Cancelled, 0, 0, 0));
+
+        let waived = Facts {
+            waived_at: Some(at(50)),
+            ..no_show
+        };
+        assert_eq!(
+            outcome(waived, &policy),
+            (SessionStatus::Cancelled, 0, 0, 0),
+            "an operator's leave counts before a mark"
+        );
     }
 
     #[test]
@@ -313,12 +334,15 @@ mod tests {
 
     fn facts() -> impl Strategy<Value = Facts> {
         let minute = || proptest::option::of((-30..130_i64).prop_map(at));
-        (minute(), minute(), minute(), minute()).prop_map(|(started, ended, no_show, cancelled)| Facts {
-            meeting_started_at: started,
-            meeting_ended_at: ended,
-            no_show_marked_at: no_show,
-            cancelled_at: cancelled,
-        })
+        (minute(), minute(), minute(), minute(), minute()).prop_map(
+            |(started, ended, no_show, cancelled, waived)| Facts {
+                meeting_started_at: started,
+                meeting_ended_at: ended,
+                no_show_marked_at: no_show,
+                cancelled_at: cancelled,
+                waived_at: waived,
+            },
+        )
     }
 
     proptest! {

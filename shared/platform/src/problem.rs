@@ -46,6 +46,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You are not on this booking.")
     }
 
+    /// 409: the platform gave the booking a status that its view does not translate. Nothing is guessed.
+    pub fn unknown_status() -> Self {
+        let detail = "The platform gave this booking a status that is not known here.";
+        Self::new(StatusCode::CONFLICT, "booking-status-unknown", detail)
+    }
+
     /// 503: nothing was changed, or what was begun can be repeated; try again.
     pub fn unavailable(kind: &'static str, detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         Self {

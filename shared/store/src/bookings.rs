@@ -17,32 +17,30 @@ use uuid::Uuid;
 pub const SEEN_BY: &str = "
     SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.session_start_time,
            CASE WHEN EXISTS (SELECT FROM sessions s WHERE s.booking_id = b.id AND s.status = 'CANCELLED')
-               THEN 'cancelled' ELSE b.status::text END AS status,
+               THEN 'cancelled' ELSE b.status END AS status,
            b.session_duration, b.meeting_provider_id, b.meeting_started_at, b.meeting_ended_at,
            b.duration_actual, b.recording_url, b.session_artifacts,
            guards.student AS is_guardian, guards.other AS guards_other
     FROM bookings b
     CROSS JOIN LATERAL (
-        SELECT coalesce(bool_or(g.target_profile_id = b.student_id), false) AS student,
-               coalesce(bool_or(g.target_profile_id = $3), false) AS other
-        FROM profile_graph g
-        WHERE g.source_profile_id = $2 AND g.target_profile_id IN (b.student_id, $3)
-          AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE') guards
+        SELECT coalesce(bool_or(l.student_id = b.student_id), false) AS student,
+               coalesce(bool_or(l.student_id = $3), false) AS other
+        FROM platform_links l
+        WHERE l.guardian_id = $2 AND l.student_id IN (b.student_id, $3) AND l.is_accepted) guards
     WHERE b.id = $1
       AND ($2 IN (b.client_id, b.tutor_id, b.student_id) OR guards.student)";
 
 /// Sets the student, if nothing that the decision was based on has changed meanwhile.
-/// $1 booking, $2 client, $3 new student or NULL, $4 student when decided, $5 person (again the client),
-/// whose GUARDIAN link must still stand.
+/// $1 booking, $2 client, whose GUARDIAN link must still stand, $3 new student; NULL or the client if the client
+/// learns, $4 student when decided.
 pub const ASSIGN_STUDENT: &str = "
-    UPDATE bookings b SET student_id = $3
+    UPDATE bookings b SET student_id = nullif($3, b.client_id)
     WHERE b.id = $1 AND b.client_id = $2 AND b.student_id IS NOT DISTINCT FROM $4
       AND b.meeting_started_at IS NULL
-      AND ($3::uuid IS NULL OR EXISTS (
-          SELECT FROM profile_graph g
-          WHERE g.source_profile_id = $5 AND g.target_profile_id = $3
-            AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE'))
-    RETURNING b.id";
+      AND (coalesce($3, b.client_id) = b.client_id OR EXISTS (
+          SELECT FROM platform_links l
+          WHERE l.guardian_id = $2 AND l.student_id = $3 AND l.is_accepted))
+    RETURNING b.student_id";
 
 /// A booking and what it is to the person who asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,25 +84,27 @@ pub async fn seen_by(
     }))
 }
 
-/// Sets the student of a booking that still is as `before`; `false` if it no longer is.
+/// Sets the student of a booking that still is as `before`; returns the student it has now, or `None` if the
+/// booking no longer is as it was.
 pub async fn assign_student(
     database: &Database,
     before: &Booking,
     student: Option<ProfileId>,
-) -> Result<bool, DatabaseError> {
+) -> Result<Option<Option<ProfileId>>, DatabaseError> {
     let client = before.parties.client.0;
     let (new, old) = (
         student.map(|student| student.0),
         before.parties.student.map(|student| student.0),
     );
-    let params: [Param<'_>; 5] = [
+    let params: [Param<'_>; 4] = [
         (&before.id.0, Type::UUID),
         (&client, Type::UUID),
         (&new, Type::UUID),
         (&old, Type::UUID),
-        (&client, Type::UUID),
     ];
-    Ok(database.query_opt(ASSIGN_STUDENT, &params).await?.is_some())
+    let row = database.query_opt(ASSIGN_STUDENT, &params).await?;
+    let student = |row| Ok(column::<Option<Uuid>>(&row, "student_id")?.map(ProfileId));
+    row.map(student).transpose()
 }
 
 /// Reads the columns that every statement on bookings selects.

@@ -2,6 +2,7 @@
 
 use crate::policy::session_policy;
 use crate::sessions::{self, Decision, Stored};
+use domain::payment::Collects;
 use domain::session::SessionPolicy;
 use domain::settlement::{Facts, Settlement, resettle, settle};
 use platform::clock::Clock;
@@ -22,6 +23,8 @@ pub struct Charging {
     pub database: Database,
     /// The platform's rules.
     pub policy: SessionPolicy,
+    /// Who collects what is charged.
+    pub collects: Collects,
     /// Ids of charges.
     pub ids: Ids,
     /// What is due.
@@ -29,12 +32,14 @@ pub struct Charging {
 }
 
 impl Charging {
-    /// Reads what [`Database`] and [`session_policy`] need.
+    /// Reads what [`Database`] and [`session_policy`] need, and `COLLECTS`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let (clock, database, policy) = (env.clock(), Database::from_env(env), session_policy(env));
+        let collects = env.or("COLLECTS", Collects::default());
         Some(Self {
             database: database?,
             policy: policy?,
+            collects: collects?,
             ids: Ids::random(clock.clone()),
             clock,
         })
@@ -50,7 +55,7 @@ impl Charging {
             stored,
             settlement: settlement.clone(),
         };
-        let is_first = sessions::decide(&self.database, decision, &self.ids, now).await?;
+        let is_first = sessions::decide(&self.database, decision, self.collects, &self.ids, now).await?;
         Ok(is_first.then_some(settlement))
     }
 
@@ -67,6 +72,7 @@ impl Charging {
                 &self.database,
                 decide,
                 BATCH,
+                self.collects,
                 &self.ids,
                 now,
             ))

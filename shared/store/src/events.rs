@@ -37,13 +37,14 @@ pub const POSTPONE: &str = "
     RETURNING id";
 
 /// Sends one recorded event through the queue again, whatever became of it, or all that are parked.
+/// Sent by the operator's command, which connects as the owner and not as the functions' role: so it names the schema.
 /// $1 provider, $2 event id or NULL for all that are parked, $3 queue, $4 now.
 pub const REPLAY: &str = "
     WITH again AS (
-        UPDATE provider_events SET status = 'waiting', attempts = 0, settled_at = $4
+        UPDATE firstbell.provider_events SET status = 'waiting', attempts = 0, settled_at = $4
         WHERE provider = $1 AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
         RETURNING envelope)
-    INSERT INTO outbox (id, queue, envelope, due_at)
+    INSERT INTO firstbell.outbox (id, queue, envelope, due_at)
     SELECT gen_random_uuid(), $3, envelope, $4 FROM again RETURNING id";
 
 /// A provider's event on its way into the books.

@@ -4,6 +4,7 @@
 pub mod bookings;
 pub mod charging;
 pub mod events;
+pub mod following;
 pub mod lessons;
 pub mod payments;
 pub mod policy;
@@ -19,9 +20,11 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("events::ATTEMPTS", events::ATTEMPTS),
     ("events::POSTPONE", events::POSTPONE),
     ("events::REPLAY", events::REPLAY),
+    ("following::CATCH_UP", following::CATCH_UP),
     ("lessons::LOAD", lessons::LOAD),
     ("lessons::APPLY", lessons::APPLY),
     ("payments::START", payments::START),
+    ("payments::AGREE", payments::AGREE),
     ("payments::OPENED", payments::OPENED),
     ("payments::GIVE_UP", payments::GIVE_UP),
     ("payments::SEEN_BY", payments::SEEN_BY),
@@ -42,6 +45,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("sessions::CLAIM_DUE", sessions::CLAIM_DUE),
     ("sessions::DECIDE", sessions::DECIDE),
     ("sessions::NOTHING_NEW", sessions::NOTHING_NEW),
+    ("sessions::SET_ASIDE", sessions::SET_ASIDE),
     ("sessions::EXPLAIN", sessions::EXPLAIN),
     ("snapshots::RECORD", snapshots::RECORD),
     ("platform::outbox::CLAIM", platform::outbox::CLAIM),

@@ -7,7 +7,7 @@ use domain::booking::BookingStatus;
 use domain::gateway::{Card, Declined, Dispute, Finding, Outcome, Paid, Refunded};
 use domain::ids::{BookingId, PaymentId, ProfileId, RefundId};
 use domain::money::Money;
-use domain::payment::{Method, Payment, PaymentStatus, Refund, Tab, try_again_at};
+use domain::payment::{CardOnFile, Method, Payment, PaymentStatus, Refund, Tab, try_again_at};
 use iso_currency::Currency;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
@@ -62,10 +62,11 @@ fn to_value<T: Serialize>(envelope: &Envelope<T>) -> Value {
 /// Begins a payment, or finds the one that the client can still use, if the client may pay this booking so.
 /// A booking's parties get a row that says why not. $1 booking, $2 person, $3 method, $4 id, $5 now,
 /// $6 gateway, $7 abandoned if begun before, $8 usable if begun since, $9 phone or NULL, $10 the only
-/// currency or NULL, $11 the least amount.
+/// currency or NULL, $11 the least amount, $12 the highest price that the client agrees to or NULL.
 pub const START: &str = "
     WITH subject AS (
-        SELECT b.id, b.client_id, b.status::text AS status, b.price_currency,
+        SELECT b.id, b.client_id, b.tutor_id, b.status, b.price_minor, b.price_currency,
+               b.agreed_at IS NOT NULL AS is_agreed,
                coalesce(c.charge_minor, b.price_minor) - (
                    SELECT coalesce(sum(p.amount_minor), 0)::bigint
                         - coalesce(sum((SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id)), 0)::bigint
@@ -74,14 +75,18 @@ pub const START: &str = "
         FROM bookings b
         LEFT JOIN sessions s ON s.booking_id = b.id
         LEFT JOIN charges c ON c.session_id = s.id AND c.decision = s.decisions
-        WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id)),
+        WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id)
+        -- Parties and price stand from here on: whoever changes them meanwhile comes before, or is told of the payment.
+        FOR NO KEY UPDATE OF b),
     wanted AS (
         SELECT *, CASE WHEN $3 = 'card_on_file' THEN 0 ELSE missing END AS amount FROM subject
-        WHERE client_id = $2 AND lower(status) NOT IN ('cancelled', 'canceled') AND price_currency IS NOT NULL
+        WHERE client_id = $2 AND status NOT IN ('cancelled', 'unknown') AND price_currency IS NOT NULL
+          AND CASE WHEN $12::bigint IS NULL THEN is_agreed OR $3 <> 'card_on_file' ELSE price_minor <= $12 END
           AND ($3 = 'card_on_file' OR missing >= greatest($11, 1)) AND ($10::text IS NULL OR price_currency = $10)),
     usable AS (
         SELECT p.id, p.link, p.created_at FROM payments p JOIN wanted w ON p.booking_id = w.id
         WHERE p.method = $3 AND p.status = 'open' AND p.created_at > $8 AND p.amount_minor = w.amount
+          AND p.tutor_id = w.tutor_id AND p.price_minor = w.price_minor
         ORDER BY p.created_at DESC LIMIT 1),
     abandoned AS (
         UPDATE payments p SET status = 'closed', reason = 'abandoned' FROM wanted w
@@ -89,16 +94,51 @@ pub const START: &str = "
           AND p.created_at < $7
         RETURNING p.id),
     begun AS (
-        INSERT INTO payments (id, booking_id, client_id, gateway, method, amount_minor, currency, status,
-            asked_at, payer_phone, created_at)
-        SELECT $4, w.id, w.client_id, $6, $3, w.amount, w.price_currency, 'opening', $5, $9, $5
+        INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, amount_minor, currency,
+            status, asked_at, payer_phone, created_at)
+        SELECT $4, w.id, w.client_id, w.tutor_id, w.price_minor, $6, $3, w.amount, w.price_currency, 'opening', $5, $9, $5
         FROM wanted w, (SELECT count(*) FROM abandoned) AS after_that
         WHERE NOT EXISTS (SELECT FROM usable)
         ON CONFLICT (booking_id, method) WHERE status = 'opening' AND charge_id IS NULL DO NOTHING
         RETURNING id)
-    SELECT s.client_id, s.status, s.price_currency, s.missing, s.customer_id, w.amount,
+    SELECT s.client_id, s.status, s.is_agreed, s.price_minor, s.price_currency, s.missing, s.customer_id, w.amount,
            begun.id AS begun_id, usable.id AS usable_id, usable.link, usable.created_at
     FROM subject s LEFT JOIN wanted w ON true LEFT JOIN begun ON true LEFT JOIN usable ON true";
+
+/// The client lets the card on file pay for this booking and for later lessons with its tutor, up to its price. If the
+/// booking's own charge waited for that, it is tried again; what a bank refused is not. A booking's parties get a row
+/// that says why not. $1 booking, $2 person, $3 now,
+/// $4 the highest price that the client agrees to or NULL, $5 a job of any tab.
+pub const AGREE: &str = "
+    WITH subject AS (
+        SELECT b.id, b.client_id, b.tutor_id, b.status, b.price_minor, b.price_currency,
+               b.agreed_at IS NOT NULL AS is_agreed,
+               EXISTS (SELECT FROM saved_cards k WHERE k.client_id = b.client_id) AS has_card
+        FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id)
+        FOR NO KEY UPDATE OF b),
+    agreed AS (
+        INSERT INTO card_agreements AS g (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
+        SELECT id, client_id, tutor_id, price_currency, price_minor, $3 FROM subject
+        WHERE client_id = $2 AND has_card AND status NOT IN ('cancelled', 'unknown') AND price_minor IS NOT NULL
+          AND CASE WHEN $4::bigint IS NULL THEN is_agreed ELSE price_minor <= $4 END
+        ON CONFLICT (booking_id) DO UPDATE
+        SET client_id = excluded.client_id, tutor_id = excluded.tutor_id, currency = excluded.currency,
+            up_to_minor = excluded.up_to_minor, agreed_at = excluded.agreed_at
+        RETURNING g.*),
+    tried_again AS (
+        UPDATE payments p SET status = 'declined', next_try_at = $3 FROM agreed a
+        WHERE p.booking_id = a.booking_id AND p.client_id = a.client_id AND p.tutor_id = a.tutor_id
+          AND p.currency = a.currency AND p.price_minor <= a.up_to_minor
+          AND p.method = 'saved_card' AND p.status = 'failed' AND p.reason IN ('no_card', 'card_not_agreed')
+        RETURNING p.booking_id),
+    jobs AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT gen_random_uuid(), 'payments',
+               jsonb_set(jsonb_set($5, '{payload,booking_id}', to_jsonb(t.booking_id)), '{id}', to_jsonb(gen_random_uuid())), $3
+        FROM (SELECT DISTINCT booking_id FROM tried_again) AS t)
+    SELECT s.client_id, s.tutor_id, s.status, s.is_agreed, s.price_minor, s.price_currency, s.has_card,
+           a.up_to_minor, a.currency
+    FROM subject s LEFT JOIN agreed a ON true";
 
 /// Keeps what the gateway gave for a payment that was begun. $1 payment, $2 gateway's id, $3 link or NULL.
 pub const OPENED: &str = "
@@ -133,7 +173,7 @@ pub const SEEN_BY: &str = "
 pub const LOOK_AT_TAB: &str = "
     WITH subject AS (
         SELECT b.id, b.client_id, c.id AS charge_id,
-               coalesce(c.charge_minor, CASE WHEN lower(b.status::text) IN ('cancelled', 'canceled') THEN 0 ELSE b.price_minor END)
+               coalesce(c.charge_minor, CASE WHEN b.status = 'cancelled' THEN 0 ELSE b.price_minor END)
                    AS due,
                coalesce(c.currency, b.price_currency) AS due_currency
         FROM bookings b
@@ -153,7 +193,8 @@ pub const LOOK_AT_TAB: &str = "
           AND (p.status = 'opening' OR (p.status = 'declined' AND p.next_try_at <= $2))
         RETURNING p.id, p.attempt, p.asked_at)
     SELECT subject.client_id, subject.charge_id, subject.due, subject.due_currency, k.customer_id, k.card_id,
-           p.id, p.created_at, p.gateway, p.gateway_id, p.amount_minor, p.currency, p.charge_id IS NOT NULL AS collects,
+           p.id, p.created_at, p.gateway, p.gateway_id, p.amount_minor, p.currency, p.price_minor,
+           p.charge_id IS NOT NULL AS collects, g.up_to_minor,
            CASE WHEN asking.id IS NULL THEN p.status ELSE 'opening' END AS status,
            coalesce(asking.attempt, p.attempt) AS attempt,
            CASE WHEN p.status = 'opening' AND p.asked_at <> $2 THEN p.asked_at END AS asked_at,
@@ -163,6 +204,11 @@ pub const LOOK_AT_TAB: &str = "
     FROM subject
     LEFT JOIN saved_cards k ON k.client_id = subject.client_id
     LEFT JOIN payments p ON p.booking_id = subject.id AND p.amount_minor > 0
+    -- What the card's owner agreed to about this booking, or before it was charged.
+    LEFT JOIN LATERAL (
+        SELECT max(a.up_to_minor) AS up_to_minor FROM card_agreements a
+        WHERE a.client_id = p.client_id AND a.tutor_id = p.tutor_id AND a.currency = p.currency
+          AND (a.booking_id = p.booking_id OR a.agreed_at <= p.created_at)) g ON p.charge_id IS NOT NULL
     LEFT JOIN asking ON asking.id = p.id
     ORDER BY p.paid_at, p.id";
 
@@ -172,8 +218,8 @@ pub const ASK_FOR_PART: &str = "
     UPDATE payments SET amount_minor = $3, asked_at = $4
     WHERE id = $1 AND attempt = $2 AND status = 'opening' AND asked_at IS NULL RETURNING id";
 
-/// Enters money that came: the payment, its ledger entries, the card to keep, and the next look at every tab
-/// that this may change. Once; a second time changes nothing. $1 payment, $2 amount, $3 currency,
+/// Enters money that came: the payment, its ledger entries, the card to keep with what its owner agreed to by
+/// paying, and the next look at every tab that this may change. Once; a second time changes nothing. $1 payment, $2 amount, $3 currency,
 /// $4 gateway's id, $5 intent or NULL, $6 now, $7 customer or NULL, $8 card or NULL, $9 a job of any tab.
 pub const PAID: &str = "
     WITH known AS (SELECT * FROM payments WHERE id = $1),
@@ -190,9 +236,23 @@ pub const PAID: &str = "
         SET gateway = excluded.gateway, customer_id = excluded.customer_id, card_id = excluded.card_id,
             saved_at = excluded.saved_at
         RETURNING client_id),
+    agreed AS (
+        INSERT INTO card_agreements AS g (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
+        SELECT booking_id, client_id, tutor_id, currency, price_minor, $6 FROM paid
+        WHERE method IN ('card', 'card_on_file')
+        ON CONFLICT (booking_id) DO UPDATE
+        SET client_id = excluded.client_id, tutor_id = excluded.tutor_id, currency = excluded.currency,
+            up_to_minor = excluded.up_to_minor, agreed_at = excluded.agreed_at
+        RETURNING g.*),
+    -- A new card is tried for what its owner agreed to: the booking that it was left for, and what was agreed to before
+    -- it was charged. Not for what somebody else has charged meanwhile.
     tried_again AS (
         UPDATE payments p SET status = 'declined', next_try_at = $6 FROM card
         WHERE p.client_id = card.client_id AND p.method = 'saved_card' AND p.status = 'failed'
+          AND (p.booking_id IN (SELECT booking_id FROM agreed) OR EXISTS (
+              SELECT FROM card_agreements a
+              WHERE a.client_id = p.client_id AND a.tutor_id = p.tutor_id AND a.currency = p.currency
+                AND p.price_minor <= a.up_to_minor AND a.agreed_at <= p.created_at))
         RETURNING p.booking_id),
     booked AS (
         SELECT p.id, p.currency, e.account_id, e.kind, e.owner_id, e.amount
@@ -233,8 +293,10 @@ pub const DECLINED: &str = "
         FROM declined WHERE $4::timestamptz IS NOT NULL),
     told AS (
         INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
-        SELECT client_id, 'payment_failed', 'payment/' || id || '/' || attempt, booking_id,
-               jsonb_build_object('payment_id', id, 'reason', reason, 'amount', amount_minor, 'currency', currency), $5
+        SELECT client_id, CASE reason WHEN 'card_not_agreed' THEN 'card_agreement_needed' ELSE 'payment_failed' END,
+               'payment/' || id || '/' || attempt, booking_id,
+               jsonb_build_object('payment_id', id, 'reason', reason, 'amount', amount_minor, 'currency', currency,
+                                  'tutor_id', tutor_id, 'price', price_minor), $5
         FROM declined WHERE status = 'failed' ON CONFLICT (source) DO NOTHING)
     SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees";
 
@@ -333,6 +395,8 @@ pub struct Order<'a> {
     pub only_currency: Option<&'static str>,
     /// The least amount that the gateway takes, in minor units.
     pub least_minor: i64,
+    /// The highest price, in minor units, that the client agrees to.
+    pub up_to_minor: Option<i64>,
     /// One that was begun before and got no further is abandoned.
     pub abandoned_before: Timestamp,
 }
@@ -344,12 +408,35 @@ pub struct Started {
     pub client: ProfileId,
     /// `bookings.status`.
     pub status: BookingStatus,
+    /// Whether it is agreed, so that its price stands.
+    pub is_agreed: bool,
+    /// The lesson's price.
+    pub price: Option<Money>,
     /// What is missing, in the booking's currency; `None` without a pinned price.
     pub missing: Option<Money>,
     /// The client's customer record at the card gateway.
     pub customer: Option<String>,
     /// The payment, if there is one now.
     pub payment: Option<Begun>,
+}
+
+/// What came of a client's agreement to their card's paying for a tutor's lessons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agreement {
+    /// Who pays this booking.
+    pub client: ProfileId,
+    /// Who teaches it.
+    pub tutor: ProfileId,
+    /// `bookings.status`.
+    pub status: BookingStatus,
+    /// Whether it is agreed, so that its price stands.
+    pub is_agreed: bool,
+    /// The lesson's price.
+    pub price: Option<Money>,
+    /// Whether the client has a card on file.
+    pub has_card: bool,
+    /// Up to which price the client has agreed by now; `None` if they may not, or there is nothing to agree to.
+    pub up_to: Option<Money>,
 }
 
 /// A payment that can be made.
@@ -494,7 +581,7 @@ pub async fn start(
 ) -> Result<Option<Started>, DatabaseError> {
     let usable_since = now.saturating_sub(order.method.lives()).unwrap_or(now);
     let method = order.method.word();
-    let params: [Param<'_>; 11] = [
+    let params: [Param<'_>; 12] = [
         (&order.booking.0, Type::UUID),
         (&order.person.0, Type::UUID),
         (&method, Type::TEXT),
@@ -506,6 +593,7 @@ pub async fn start(
         (&order.phone, Type::TEXT),
         (&order.only_currency, Type::TEXT),
         (&order.least_minor, Type::INT8),
+        (&order.up_to_minor, Type::INT8),
     ];
     let row = database.query_opt(START, &params).await?;
     row.as_ref().map(read_started).transpose()
@@ -530,9 +618,45 @@ fn read_started(row: &Row) -> Result<Started, DatabaseError> {
     Ok(Started {
         client: ProfileId(column(row, "client_id")?),
         status: BookingStatus::from(column::<&str>(row, "status")?),
+        is_agreed: column(row, "is_agreed")?,
+        price: money(row, "price_minor", "price_currency")?,
         missing: money(row, "missing", "price_currency")?,
         customer: column(row, "customer_id")?,
         payment,
+    })
+}
+
+/// Lets the client's card on file pay for the tutor of `booking`; `None` for strangers.
+pub async fn agree(
+    database: &Database,
+    booking: BookingId,
+    person: ProfileId,
+    up_to_minor: Option<i64>,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<Option<Agreement>, DatabaseError> {
+    // The statement puts in the bookings whose charges waited.
+    let job = LookAtTab::envelope(booking, ids, now);
+    let params: [Param<'_>; 5] = [
+        (&booking.0, Type::UUID),
+        (&person.0, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
+        (&up_to_minor, Type::INT8),
+        (&job, Type::JSONB),
+    ];
+    let row = database.query_opt(AGREE, &params).await?;
+    row.as_ref().map(read_agreement).transpose()
+}
+
+fn read_agreement(row: &Row) -> Result<Agreement, DatabaseError> {
+    Ok(Agreement {
+        client: ProfileId(column(row, "client_id")?),
+        tutor: ProfileId(column(row, "tutor_id")?),
+        status: BookingStatus::from(column::<&str>(row, "status")?),
+        is_agreed: column(row, "is_agreed")?,
+        price: money(row, "price_minor", "price_currency")?,
+        has_card: column(row, "has_card")?,
+        up_to: money(row, "up_to_minor", "currency")?,
     })
 }
 
@@ -597,20 +721,27 @@ pub async fn look_at_tab(
     let (customer, card): (Option<String>, Option<String>) =
         (column(row, "customer_id")?, column(row, "card_id")?);
     let card = Option::zip(customer, card).map(|(customer, card)| Card { customer, card });
+    let charge = column::<Option<Uuid>>(row, "charge_id")?.map(PaymentId);
     let (mut payments, mut lines) = (Vec::new(), Vec::new());
+    let mut on_file = CardOnFile::None;
     for row in rows
         .iter()
         .filter(|row| matches!(column::<Option<Uuid>>(row, "id"), Ok(Some(_))))
     {
-        payments.push(read_payment(row)?);
+        let payment = read_payment(row)?;
+        if Some(payment.id) == charge {
+            let up_to = money(row, "up_to_minor", "currency")?;
+            on_file = CardOnFile::of(card.is_some(), amount(row, "price_minor")?, up_to);
+        }
+        payments.push(payment);
         lines.push(read_line(row)?);
     }
     let refunds: i64 = column(row, "refunds")?;
     let tab = Tab {
         client: ProfileId(column(row, "client_id")?),
         due,
-        charge: column::<Option<Uuid>>(row, "charge_id")?.map(PaymentId),
-        has_card: card.is_some(),
+        charge,
+        card: on_file,
         payments,
     };
     Ok(Some(Open {

@@ -24,26 +24,24 @@ pub const ENTER: &str = "
         UPDATE bookings SET room_claim = $6, room_claimed_until = $7
         WHERE id = $1 AND meeting_provider_id IS NULL
           AND (room_claim IS NULL OR room_claim = $6 OR room_claimed_until <= $3)
-          AND lower(status::text) = 'confirmed'
+          AND status = 'confirmed'
           AND NOT EXISTS (SELECT FROM sessions s WHERE s.booking_id = bookings.id AND s.status = 'CANCELLED')
           AND session_start_time <= $4
           AND session_start_time + make_interval(mins => session_duration) > $5
           AND ($2 IN (client_id, tutor_id, student_id) OR EXISTS (
-              SELECT FROM profile_graph g
-              WHERE g.source_profile_id = $2 AND g.target_profile_id = bookings.student_id
-                AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE'))
+              SELECT FROM platform_links l
+              WHERE l.guardian_id = $2 AND l.student_id = bookings.student_id AND l.is_accepted))
         RETURNING id)
     SELECT b.id, b.client_id, b.tutor_id, b.student_id, b.session_start_time,
            CASE WHEN EXISTS (SELECT FROM sessions s WHERE s.booking_id = b.id AND s.status = 'CANCELLED')
-               THEN 'cancelled' ELSE b.status::text END AS status,
+               THEN 'cancelled' ELSE b.status END AS status,
            b.session_duration, b.meeting_provider_id, b.meeting_started_at, b.meeting_ended_at,
            b.duration_actual, b.recording_url, b.recording_consent, p.full_name,
            EXISTS (
-               SELECT FROM profile_graph g
-               WHERE g.source_profile_id = $2 AND g.target_profile_id = b.student_id
-                 AND g.relationship_type = 'GUARDIAN' AND g.status = 'ACTIVE') AS is_guardian,
+               SELECT FROM platform_links l
+               WHERE l.guardian_id = $2 AND l.student_id = b.student_id AND l.is_accepted) AS is_guardian,
            EXISTS (SELECT FROM claimed) AS is_claimed
-    FROM bookings b JOIN profiles p ON p.id = $2
+    FROM bookings b LEFT JOIN platform_people p ON p.id = $2
     WHERE b.id = $1";
 
 /// Saves the room that a claim opened; from now on the booking's session can be joined. A claim that ran out but
@@ -81,7 +79,7 @@ pub struct Entrance {
 }
 
 /// Loads the booking for `person` and claims the opening of its room if that is free. `None` if there is
-/// no such booking or no such person.
+/// no such booking.
 pub async fn enter(
     database: &Database,
     booking: BookingId,

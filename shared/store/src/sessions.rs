@@ -4,6 +4,7 @@
 use crate::payments::{CARD_GATEWAY, LookAtTab};
 use domain::ids::{BookingId, ProfileId};
 use domain::money::Money;
+use domain::payment::Collects;
 use domain::session::{Session, SessionPolicy, SessionStatus};
 use domain::settlement::{Facts, Settlement};
 use domain::window::Schedule;
@@ -19,21 +20,27 @@ use uuid::Uuid;
 /// What a session is made from, if the person is the booking's client or tutor.
 /// $1 booking, $2 person.
 pub const FOR_BOOKING: &str = "
-    SELECT b.id, b.client_id, b.tutor_id, b.status::text AS status, b.session_start_time, b.session_duration,
-           b.price_minor, b.price_currency,
+    SELECT b.id, b.client_id, b.tutor_id, b.status, b.session_start_time, b.session_duration, b.price_minor,
+           b.price_currency, b.agreed_at IS NOT NULL AS is_agreed,
            EXISTS (
-               SELECT FROM tutor_video_provider_connections c
-               WHERE c.tutor_id = b.tutor_id AND c.connection_status = 'connected') AS is_connected
+               SELECT FROM platform_connections c WHERE c.tutor_id = b.tutor_id AND c.is_connected) AS is_connected
     FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id)";
 
-/// Makes the booking's session, or finds the one that is there. $1 id, $2 booking, $3 client, $4 tutor,
-/// $5 provider, $6 start, $7 end, $8 minutes, $9 wait, $10 minimum, $11 price, $12 currency.
+/// Makes the booking's session, or finds the one that is there. The booking is locked and must still be what the
+/// session was made from: the follower moves a booking and the session that it has by then.
+/// $1 id, $2 booking, $3 client, $4 tutor, $5 provider, $6 start, $7 end, $8 minutes, $9 the wait's share, $10 the
+/// minimum's share, $11 price, $12 currency.
 pub const CREATE: &str = "
-    WITH made AS (
+    WITH booking AS (
+        SELECT id FROM bookings
+        WHERE id = $2 AND client_id = $3 AND tutor_id = $4 AND session_start_time = $6 AND session_duration = $8
+          AND price_minor = $11 AND price_currency = $12 AND status = 'confirmed' AND agreed_at IS NOT NULL
+        FOR NO KEY UPDATE),
+    made AS (
         INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
-            duration_minutes, no_show_wait_minutes, min_payable_minutes, price_minor, currency,
-            charge_scheduled_at, due_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7)
+            duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
+            due_at)
+        SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7 FROM booking
         ON CONFLICT (booking_id) DO NOTHING RETURNING *),
     told AS (
         INSERT INTO session_events (session_id, kind, occurred_at) SELECT id, 'created', $6 FROM made)
@@ -44,16 +51,21 @@ pub const CREATE: &str = "
 /// A session, if the person is on it. $1 session, $2 person.
 pub const SEEN_BY: &str = "SELECT * FROM sessions WHERE id = $1 AND $2 IN (client_id, tutor_id)";
 
-/// Takes what is due, in the order of its time, and leaves what another runner has taken.
+/// Takes what is due, in the order of its time, and leaves what another runner has taken. What the platform says of
+/// a booking that cannot be followed may be that it was called off: its money waits until somebody has looked.
 /// $1 now, $2 at most.
-pub const CLAIM_DUE: &str =
-    "SELECT * FROM sessions WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+pub const CLAIM_DUE: &str = "
+    SELECT * FROM sessions s
+    WHERE due_at <= $1 AND NOT EXISTS (
+        SELECT FROM follow_failures f WHERE f.booking_id = s.booking_id AND f.direction = 'follow')
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 
 /// Writes decisions, a row each: status, charge, event, ledger entries and, where money may have to move, the
 /// collection of the charge and the job that looks at the booking's tab. A session that was decided since it
 /// was read is left out. A decision after the first takes back the entries of the one before.
 /// $1 sessions, $2 decisions made when read, $3 charges, $4 statuses, $5 charge, $6 payout, $7 fee,
-/// $8 explanations, $9 no-show marks, $10 cancellations, $11 jobs, $12 now, $13 the card gateway.
+/// $8 explanations, $9 no-show marks, $10 cancellations, $11 jobs, $12 now, $13 the card gateway, NULL if the
+/// platform collects.
 pub const DECIDE: &str = "
     WITH decided AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[],
@@ -65,8 +77,8 @@ pub const DECIDE: &str = "
             no_show_marked_at = coalesce(s.no_show_marked_at, d.marked_at),
             cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
         FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
-        RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.currency, s.decisions, d.charge_id, d.status,
-            d.charge, d.payout, d.fee, d.explanation, d.job),
+        RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.price_minor, s.currency, s.decisions, d.charge_id,
+            d.status, d.charge, d.payout, d.fee, d.explanation, d.job),
     charged AS (
         INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency,
             explanation, decided_at)
@@ -77,13 +89,16 @@ pub const DECIDE: &str = "
                jsonb_build_object('status', status, 'charge_id', charge_id)
         FROM settled),
     collected AS (
-        INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
-        SELECT charge_id, booking_id, client_id, $13, 'saved_card', charge_id, charge, currency, 'opening', $12
-        FROM settled WHERE charge > 0),
+        INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor,
+            currency, status, created_at)
+        SELECT charge_id, booking_id, client_id, tutor_id, price_minor, $13, 'saved_card', charge_id, charge,
+            currency, 'opening', $12
+        FROM settled WHERE charge > 0 AND $13::text IS NOT NULL),
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT (job ->> 'id')::uuid, 'payments', job, $12 FROM settled s
-        WHERE charge > 0 OR EXISTS (SELECT FROM payments p WHERE p.booking_id = s.booking_id)),
+        WHERE (charge > 0 AND $13::text IS NOT NULL)
+           OR EXISTS (SELECT FROM payments p WHERE p.booking_id = s.booking_id)),
     booked AS (
         SELECT s.charge_id, 'settlement' AS kind, e.account_kind, e.owner_id, s.currency, e.amount
         FROM settled s CROSS JOIN LATERAL (VALUES
@@ -110,6 +125,12 @@ pub const DECIDE: &str = "
 /// Takes a session off the list of what is due without a new decision. $1 sessions.
 pub const NOTHING_NEW: &str =
     "UPDATE sessions SET due_at = NULL WHERE id = ANY($1) AND decisions > 0 RETURNING id";
+
+/// Takes sessions that cannot be read off the list of what is due, and says so beside them: one of them must not stop
+/// the others. $1 sessions, $2 now.
+pub const SET_ASIDE: &str = "
+    WITH aside AS (UPDATE sessions SET due_at = NULL WHERE id = ANY($1) RETURNING id)
+    INSERT INTO session_events (session_id, kind, occurred_at) SELECT id, 'unreadable', $2 FROM aside RETURNING id";
 
 /// Why a session costs what it costs: its decisions, latest first, their ledger entries and, for the client,
 /// how it was paid.
@@ -146,6 +167,8 @@ pub struct Bookable {
     pub schedule: Option<Schedule>,
     /// The pinned price.
     pub price: Option<Money>,
+    /// Whether it was confirmed before its start, or an operator let that count.
+    pub is_agreed: bool,
     /// Whether the tutor has a connected meeting provider.
     pub is_connected: bool,
 }
@@ -219,6 +242,7 @@ fn read(row: &Row) -> Result<Stored, DatabaseError> {
             meeting_ended_at: column(row, "meeting_ended_at")?,
             no_show_marked_at: column(row, "no_show_marked_at")?,
             cancelled_at: column(row, "cancelled_at")?,
+            waived_at: column(row, "waived_at")?,
         },
         decisions: column(row, "decisions")?,
     })
@@ -248,6 +272,7 @@ pub async fn for_booking(
         status: domain::booking::BookingStatus::from(column::<&str>(&row, "status")?),
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
         price,
+        is_agreed: column(&row, "is_agreed")?,
         is_connected: column(&row, "is_connected")?,
     }))
 }
@@ -260,13 +285,9 @@ pub async fn create(
     policy: &SessionPolicy,
     id: Uuid,
 ) -> Result<(Stored, bool), DatabaseError> {
-    let minutes = |minutes: u32| i32::try_from(minutes).unwrap_or(i32::MAX);
-    let lengths = [
-        minutes(session.duration_minutes()),
-        minutes(session.no_show_wait_minutes(policy)),
-        minutes(session.min_payable_minutes(policy)),
-    ];
-    let [planned, wait, minimum] = &lengths;
+    let minutes = i32::try_from(session.duration_minutes()).unwrap_or(i32::MAX);
+    let shares = [policy.no_show_wait, policy.min_payable].map(|share| share.to_string());
+    let [wait, minimum] = &shares;
     let (start, end) = (session.schedule.starts_at(), session.schedule.ends_at());
     let (price, code) = (session.price.minor(), session.price.currency().code());
     let params: [Param<'_>; 12] = [
@@ -277,15 +298,17 @@ pub async fn create(
         (&provider, Type::TEXT),
         (&start, Type::TIMESTAMPTZ),
         (&end, Type::TIMESTAMPTZ),
-        (planned, Type::INT4),
-        (wait, Type::INT4),
-        (minimum, Type::INT4),
+        (&minutes, Type::INT4),
+        (wait, Type::TEXT),
+        (minimum, Type::TEXT),
         (&price, Type::INT8),
         (&code, Type::TEXT),
     ];
     let row = database.query_opt(CREATE, &params).await?;
-    // Made by somebody else between this statement's snapshot and its insert: try again.
-    let row = row.ok_or(DatabaseError::Unavailable("the session is being made"))?;
+    // Made by somebody else between this statement's snapshot and its insert, or the booking was moved: try again.
+    let row = row.ok_or(DatabaseError::Unavailable(
+        "the session is being made, or its booking changes",
+    ))?;
     Ok((read(&row)?, column(&row, "is_new")?))
 }
 
@@ -345,7 +368,7 @@ impl Columns {
         columns
     }
 
-    fn params<'a>(&'a self, now: &'a Timestamp) -> [Param<'a>; 13] {
+    fn params<'a>(&'a self, now: &'a Timestamp, gateway: &'a Gateway) -> [Param<'a>; 13] {
         [
             (&self.sessions, Type::UUID_ARRAY),
             (&self.decisions, Type::INT4_ARRAY),
@@ -359,8 +382,18 @@ impl Columns {
             (&self.cancellations, Type::TIMESTAMPTZ_ARRAY),
             (&self.jobs, Type::JSONB_ARRAY),
             (now, Type::TIMESTAMPTZ),
-            (&CARD_GATEWAY, Type::TEXT),
+            (gateway, Type::TEXT),
         ]
+    }
+}
+
+/// The gateway that a charge is collected by, if we collect.
+type Gateway = Option<&'static str>;
+
+fn collecting_gateway(collects: Collects) -> Gateway {
+    match collects {
+        Collects::Firstbell => Some(CARD_GATEWAY),
+        Collects::Platform => None,
     }
 }
 
@@ -368,11 +401,13 @@ impl Columns {
 pub async fn decide(
     database: &Database,
     decision: Decision<'_>,
+    collects: Collects,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let columns = Columns::of(&[decision], ids, now);
-    Ok(!database.query(DECIDE, &columns.params(&now)).await?.is_empty())
+    let (columns, gateway) = (Columns::of(&[decision], ids, now), collecting_gateway(collects));
+    let decided = database.query(DECIDE, &columns.params(&now, &gateway)).await?;
+    Ok(!decided.is_empty())
 }
 
 /// Settles up to `most` due sessions in one transaction of two round trips: take, decide by `settle`, write.
@@ -381,13 +416,25 @@ pub async fn settle_due(
     database: &Database,
     settle: impl Fn(&Stored) -> Option<Settlement>,
     most: i64,
+    collects: Collects,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<usize, DatabaseError> {
     let (transaction, rows) = database
         .begin(CLAIM_DUE, &[(&now, Type::TIMESTAMPTZ), (&most, Type::INT8)])
         .await?;
-    let due = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let (mut due, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::<Uuid>::new());
+    for row in &rows {
+        match read(row) {
+            Ok(stored) => due.push(stored),
+            Err(error) => {
+                let id = column(row, "id")?;
+                tracing::error!(session_id = %id, %error, "a session cannot be read");
+                unreadable.push(id);
+            }
+        }
+    }
+
     let (mut decisions, mut unchanged) = (Vec::with_capacity(due.len()), Vec::new());
     for stored in &due {
         match settle(stored) {
@@ -395,14 +442,21 @@ pub async fn settle_due(
             None => unchanged.push(stored.id),
         }
     }
+    if !unreadable.is_empty() {
+        let aside: [Param<'_>; 2] = [(&unreadable, Type::UUID_ARRAY), (&now, Type::TIMESTAMPTZ)];
+        transaction.query(SET_ASIDE, &aside).await?;
+    }
     if !unchanged.is_empty() {
         transaction
             .query(NOTHING_NEW, &[(&unchanged, Type::UUID_ARRAY)])
             .await?;
     }
-    let columns = Columns::of(&decisions, ids, now);
-    transaction.commit(DECIDE, &columns.params(&now)).await?;
-    Ok(due.len())
+
+    let (columns, gateway) = (Columns::of(&decisions, ids, now), collecting_gateway(collects));
+    transaction
+        .commit(DECIDE, &columns.params(&now, &gateway))
+        .await?;
+    Ok(rows.len())
 }
 
 /// Loads a session's decisions, latest first; `None` for strangers, empty before the first.
