@@ -208,6 +208,10 @@ async fn stale(database: &Client) -> i64 {
 }
 
 async fn catch_up(database: &Client) -> (i64, i64) {
+    database
+        .batch_execute("SELECT walk_on(1000, clock_timestamp())")
+        .await
+        .unwrap();
     let sql = "SELECT failing, healed FROM catch_up(1000, clock_timestamp())";
     let row = database.query_one(sql, &[]).await.unwrap();
     (row.get(0), row.get(1))
@@ -266,6 +270,13 @@ async fn whatever_breaks_on_our_side_the_platforms_life_goes_on() {
             "ALTER FUNCTION firstbell.note_failure RENAME TO lost",
             "ALTER FUNCTION firstbell.lost RENAME TO note_failure",
         ),
+        (
+            "nothing is left that could note it",
+            "ALTER TABLE firstbell.bookings RENAME TO lost; ALTER FUNCTION firstbell.note_failure RENAME TO lost;
+             ALTER FUNCTION firstbell.try_to_follow RENAME TO lost_too",
+            "ALTER TABLE firstbell.lost RENAME TO bookings; ALTER FUNCTION firstbell.lost RENAME TO note_failure;
+             ALTER FUNCTION firstbell.lost_too RENAME TO try_to_follow",
+        ),
     ];
     let before = {
         let name = new_name();
@@ -306,6 +317,13 @@ async fn while_our_table_is_locked_the_platform_hardly_waits() {
     platform.batch_execute(many).await.unwrap();
 
     database.batch_execute("ROLLBACK").await.unwrap();
+    let waits = "SELECT count(*) FILTER (WHERE sqlstate = '55P03'), count(*) FROM follow_failures";
+    let row = database.query_one(waits, &[]).await.unwrap();
+    assert_eq!(
+        (row.get::<_, i64>(0), row.get::<_, i64>(1)),
+        (1, 200),
+        "it waited once, and noted the rest"
+    );
     let (failing, healed) = catch_up(&database).await;
     assert_eq!((failing, healed), (0, 200));
     assert_eq!(stale(&database).await, 0);
@@ -422,14 +440,36 @@ async fn a_lesson_of_any_platform_runs_from_join_to_the_books() {
 
 #[tokio::test]
 async fn the_platform_is_told_in_its_own_columns() {
-    let Played { server, lesson, .. } = played(&MARKETPLACE).await;
+    let Played {
+        server,
+        world,
+        lesson,
+        ..
+    } = played(&MARKETPLACE).await;
+    world
+        .function("follow-bookings")
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
     let told = "SELECT status::text, duration_actual, recording_url IS NOT NULL, meeting_url IS NOT NULL
                 FROM public.bookings WHERE id = $1";
     let row = server.query_one(told, &[&lesson.id]).await.unwrap();
     let told: (String, i32, bool, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
     assert_eq!(told, ("Completed".into(), 61 * 60, true, true));
 
-    let Played { server, lesson, .. } = played(&STUDIO).await;
+    let Played {
+        server,
+        world,
+        lesson,
+        ..
+    } = played(&STUDIO).await;
+    world
+        .function("follow-bookings")
+        .await
+        .invoke(json!({}))
+        .await
+        .unwrap();
     let told = "SELECT status, actual_minutes, recording_url IS NOT NULL FROM public.bookings WHERE id = $1";
     let row = server.query_one(told, &[&lesson.id]).await.unwrap();
     let told: (String, i16, bool) = (row.get(0), row.get(1), row.get(2));

@@ -333,12 +333,26 @@ async fn where_the_platform_collects_lessons_are_settled_and_explained_and_nothi
             .await;
         assert_eq!(refused, "409 collected-by-platform", "{method}");
     }
-    // A job of the time before takes nothing, either.
-    let look = "INSERT INTO outbox (id, queue, envelope, due_at)
-                SELECT gen_random_uuid(), queue, jsonb_set(envelope, '{id}', to_jsonb(gen_random_uuid())), now() FROM outbox
-                WHERE queue = 'payments' LIMIT 1";
-    till.world.owner.batch_execute(look).await.unwrap();
+    // What was settled while we collected, and is still to be collected, rests, too.
+    let before = till.world.lesson_in(-59).await;
+    till.session(&before).await;
+    till.world
+        .environment
+        .insert("COLLECTS".into(), "firstbell".into());
+    till.tick().await;
+    till.capture = {
+        till.world
+            .environment
+            .insert("COLLECTS".into(), "platform".into());
+        till.world.function("capture-payment").await
+    };
     till.work().await;
+    assert_eq!(
+        till.world
+            .count("payments WHERE status = 'opening' AND method = 'saved_card'")
+            .await,
+        1
+    );
     assert_eq!(till.at_stripe().0, Vec::<i64>::new());
 }
 

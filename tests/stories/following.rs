@@ -28,6 +28,16 @@ impl Beside {
         Self { world, create }
     }
 
+    async fn name(&self) -> String {
+        let sql = "SELECT current_database()::text";
+        self.world.owner.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    async fn catch_up(&self) -> i64 {
+        let sql = "SELECT failing FROM catch_up(1000, clock_timestamp())";
+        self.world.owner.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
     async fn write(&self, lesson: &Lesson, set: &str) {
         let sql = format!("UPDATE public.bookings SET {set} WHERE id = $1");
         assert_eq!(
@@ -676,6 +686,45 @@ async fn who_follows_late_does_not_bring_back_what_was_true_before() {
     assert_eq!(beside.copy(&lesson).await[7], 60 + 24 * 60);
 }
 
+#[tokio::test]
+async fn who_waited_for_the_copy_looks_again_before_they_write() {
+    let beside = Beside::open().await;
+    let lesson = beside.world.lesson_in(60).await;
+    let name = beside.name().await;
+    let (writer, follower) = (owner(&owner_url(&name)).await, owner(&owner_url(&name)).await);
+    let move_by = format!(
+        "UPDATE public.bookings SET session_start_time = session_start_time + interval '1 day' WHERE id = '{}'",
+        lesson.id
+    );
+
+    // Something is to be followed, which somebody is about to; and while they wait it is out of date.
+    let silent =
+        format!("SET session_replication_role = replica; {move_by}; SET session_replication_role = origin");
+    writer.batch_execute(&silent).await.unwrap();
+    writer.batch_execute(&format!("BEGIN; {move_by}")).await.unwrap();
+    let booking = lesson.id;
+    let late = tokio::spawn(async move {
+        let follow = "SELECT follow_booking($1, clock_timestamp(), true)";
+        follower.execute(follow, &[&booking]).await.unwrap();
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while beside
+        .world
+        .owner
+        .query_one(waits, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        == 0
+    {
+        tokio::task::yield_now().await;
+    }
+    writer.batch_execute("COMMIT").await.unwrap();
+    late.await.unwrap();
+
+    assert_eq!(beside.copy(&lesson).await[7], 60 + 2 * 24 * 60);
+}
+
 /// A tutor who may write every column of his bookings tries for long; what he may not decide never moves.
 #[tokio::test]
 async fn whatever_is_written_into_an_agreed_booking_its_parties_and_price_stay() {
@@ -945,8 +994,9 @@ async fn rows_that_a_policy_hides_from_us_are_not_gone() {
     let _alone = crate::harness::MIGRATING.lock().await;
     beside.world.owner.batch_execute(hide).await.unwrap();
 
-    let catch_up = "SELECT failing FROM catch_up(1000, clock_timestamp())";
-    let failing = beside.world.owner.query_one(catch_up, &[]).await;
+    let walk = "SELECT walk_on(1000, clock_timestamp())";
+    let walked = beside.world.owner.batch_execute(walk).await;
+    let failing = beside.catch_up().await;
 
     beside
         .world
@@ -954,13 +1004,234 @@ async fn rows_that_a_policy_hides_from_us_are_not_gone() {
         .batch_execute("ALTER ROLE platform_owner BYPASSRLS")
         .await
         .unwrap();
-    assert!(
-        failing.is_err() || failing.unwrap().get::<_, i64>(0) > 0,
-        "nobody is told"
-    );
+    assert!(walked.is_err() || failing > 0, "nobody is told");
     assert_eq!(
         beside.copy(&lesson).await[0],
         "confirmed",
         "called off because it was hidden"
+    );
+}
+
+#[tokio::test]
+async fn an_adoption_that_was_interrupted_is_finished_by_itself() {
+    let beside = Beside::open().await;
+    let follow = beside.world.function("follow-bookings").await;
+    let lesson = beside.world.lesson_in(60).await;
+    let interrupted =
+        "UPDATE follow_walk SET is_adopted = false; DELETE FROM booking_changes; DELETE FROM bookings;
+        INSERT INTO public.bookings (client_id, tutor_id, status, session_start_time, session_duration)
+        SELECT client_id, tutor_id, 'confirmed', now() - interval '1 year', 60 FROM public.bookings LIMIT 1;
+        DELETE FROM booking_changes; DELETE FROM bookings";
+    beside.world.owner.batch_execute(interrupted).await.unwrap();
+
+    for _ in 0..3 {
+        follow.invoke(json!({})).await.unwrap();
+    }
+
+    assert_eq!(beside.copy(&lesson).await[0], "confirmed");
+    assert_eq!(beside.world.count("bookings WHERE status = 'confirmed'").await, 2);
+    assert_eq!(
+        beside.world.count("booking_changes").await,
+        0,
+        "a platform's past is not listed"
+    );
+    assert_eq!(beside.world.count("follow_walk WHERE is_adopted").await, 1);
+}
+
+#[tokio::test]
+async fn a_sync_of_many_rows_calls_off_nothing_though_somebody_holds_one() {
+    let beside = Beside::open().await;
+    let mut lessons = Vec::new();
+    for _ in 0..5 {
+        lessons.push(beside.world.lesson_in(60).await);
+    }
+    let idle = owner(&owner_url(&beside.name().await)).await;
+    let hold = format!(
+        "BEGIN; SELECT FROM bookings WHERE id = '{}' FOR UPDATE",
+        lessons[2].id
+    );
+    idle.batch_execute(&hold).await.unwrap();
+
+    let sync = "BEGIN; CREATE TEMP TABLE theirs AS SELECT * FROM public.bookings;
+                DELETE FROM public.bookings; INSERT INTO public.bookings SELECT * FROM theirs; COMMIT";
+    beside.world.owner.batch_execute(sync).await.unwrap();
+    idle.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(beside.catch_up().await, 0);
+
+    for lesson in &lessons {
+        assert_eq!(beside.copy(lesson).await[0], "confirmed");
+        assert_eq!(beside.listed(lesson).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_a_trigger_of_the_platform_changes_is_followed_too() {
+    let beside = Beside::open().await;
+    let lesson = beside.world.lesson_in(60).await;
+    let trigger = "ALTER TABLE public.bookings ADD cancelled_at timestamptz;
+        CREATE FUNCTION public.call_off() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.cancelled_at IS NOT NULL THEN NEW.status := 'cancelled'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER call_off BEFORE UPDATE ON public.bookings FOR EACH ROW EXECUTE FUNCTION public.call_off()";
+    beside.world.owner.batch_execute(trigger).await.unwrap();
+
+    beside.write(&lesson, "cancelled_at = now()").await;
+
+    assert_eq!(beside.copy(&lesson).await[0], "cancelled");
+}
+
+#[tokio::test]
+async fn a_lesson_that_was_called_off_in_time_was_however_late_we_hear_of_it() {
+    let beside = Beside::open().await;
+    let lesson = beside.world.lesson_in(60).await;
+    let session = beside.session(&lesson).await;
+    let owner = &beside.world.owner;
+
+    // Called off an hour before the start, while we could not follow.
+    let harm = "ALTER TABLE bookings ADD CONSTRAINT never CHECK (status <> 'cancelled') NOT VALID";
+    owner.batch_execute(harm).await.unwrap();
+    beside.write(&lesson, "status = 'cancelled'").await;
+    assert_eq!(
+        beside
+            .world
+            .count("follow_failures WHERE said = 'cancelled'")
+            .await,
+        1
+    );
+
+    // Two hours later somebody writes something harmless, and then we can.
+    let later = "SET session_replication_role = replica;
+        UPDATE public.bookings SET session_start_time = session_start_time - interval '2 hours';
+        UPDATE bookings SET session_start_time = session_start_time - interval '2 hours', seen = NULL;
+        UPDATE sessions SET scheduled_start_at = scheduled_start_at - interval '2 hours',
+            scheduled_end_at = scheduled_end_at - interval '2 hours', due_at = due_at - interval '2 hours';
+        UPDATE follow_failures SET failed_at = failed_at - interval '2 hours';
+        SET session_replication_role = origin";
+    owner.batch_execute(later).await.unwrap();
+    beside.write(&lesson, "created_at = now()").await;
+    owner
+        .batch_execute("ALTER TABLE bookings DROP CONSTRAINT never")
+        .await
+        .unwrap();
+
+    assert_eq!(beside.catch_up().await, 0);
+    assert_eq!(beside.copy(&lesson).await[0], "cancelled");
+    assert_eq!(
+        beside.settled(session, 1).await,
+        json!(["CANCELLED", 0, "cancelled_before_start"])
+    );
+}
+
+#[tokio::test]
+async fn a_late_confirmation_can_still_be_accepted_when_the_platform_says_that_it_was_held() {
+    let beside = Beside::open().await;
+    let pending = Lesson {
+        id: Uuid::new_v4(),
+        status: "pending",
+        ..beside.world.lesson_in(-30).await
+    };
+    let lesson = pending.booked_by(&beside.world.cast, &beside.world.owner).await;
+    beside.write(&lesson, "status = 'confirmed'").await;
+    beside.write(&lesson, "status = 'completed'").await;
+    assert_eq!(beside.listed(&lesson).await, [r#"status: "confirmed""#]);
+
+    beside.decide("accept", &lesson, "status").await.unwrap();
+
+    let session = beside.session(&lesson).await;
+    assert_eq!(beside.settled(session, 31).await[0], "COMPLETED_ASSUMED");
+}
+
+#[tokio::test]
+async fn a_student_whom_the_client_assigned_with_us_stays_when_the_tutor_confirms() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let pending = Lesson {
+        id: Uuid::new_v4(),
+        status: "pending",
+        has_student: false,
+        ..world.lesson_in(60).await
+    };
+    let lesson = pending.booked_by(&world.cast, &world.owner).await;
+    let mut assign = world.request("assign-student/clear.json", world.cast.parent, &lesson);
+    assign["body"] = json!({"student_id": world.cast.student}).to_string().into();
+    let assigned = world.function("assign-student").await.call(assign).await;
+    assert_eq!(assigned.status, 200, "{}", assigned.body);
+
+    beside.write(&lesson, "status = 'confirmed'").await;
+
+    assert_eq!(beside.copy(&lesson).await[3], json!(world.cast.student));
+}
+
+#[tokio::test]
+async fn a_mark_waits_while_what_the_platform_says_cannot_be_followed() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let lesson = world.lesson_in(-30).await;
+    let session = beside.session(&lesson).await;
+    let note = "SELECT note_failure($1, 'follow', '42703 the view is broken', clock_timestamp())";
+    world.owner.execute(note, &[&lesson.id]).await.unwrap();
+    let mark = world.function("mark-no-show").await;
+    let token = world.identity.token(world.cast.tutor);
+
+    let early = mark
+        .call(request("mark-no-show/mark.json", &token, session))
+        .await;
+    assert_eq!(early.verdict(), "503 booking-changing");
+
+    assert_eq!(beside.catch_up().await, 0);
+    let marked = mark
+        .call(request("mark-no-show/mark.json", &token, session))
+        .await;
+    assert_eq!(marked.status, 200, "{}", marked.body);
+}
+
+#[tokio::test]
+async fn a_payment_is_not_passed_on_to_whom_an_older_transaction_names() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let pending = Lesson {
+        id: Uuid::new_v4(),
+        status: "pending",
+        ..world.lesson_in(60).await
+    };
+    let lesson = pending.booked_by(&world.cast, &world.owner).await;
+    let platform = owner(&owner_url(&beside.name().await)).await;
+    let old_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM public.bookings";
+    platform.batch_execute(old_snapshot).await.unwrap();
+
+    let start = world.function("start-payment").await;
+    let begun = world
+        .call(&start, "start-payment/card.json", world.cast.parent, &lesson)
+        .await;
+    assert_eq!(begun.status, 201);
+    let swap = format!(
+        "UPDATE public.bookings SET client_id = '{}', status = 'confirmed' WHERE id = '{}'; COMMIT",
+        world.cast.stranger, lesson.id
+    );
+    platform.batch_execute(&swap).await.unwrap();
+
+    assert_eq!(beside.catch_up().await, 0);
+    assert_eq!(beside.copy(&lesson).await[1], json!(world.cast.parent));
+}
+
+#[tokio::test]
+async fn an_accepted_move_keeps_what_the_provider_saw() {
+    let beside = Beside::open().await;
+    let lesson = beside.world.lesson_in(-40).await;
+    let session = beside.session(&lesson).await;
+    let seen = "UPDATE bookings SET meeting_started_at = session_start_time, meeting_ended_at = session_start_time + interval '20 minutes';
+                UPDATE sessions SET meeting_started_at = scheduled_start_at, meeting_ended_at = scheduled_start_at + interval '20 minutes'";
+    beside.world.owner.batch_execute(seen).await.unwrap();
+    beside
+        .write(
+            &lesson,
+            "session_start_time = session_start_time + interval '5 minutes'",
+        )
+        .await;
+
+    beside.decide("accept", &lesson, "start").await.unwrap();
+
+    assert_eq!(
+        beside.settled(session, 30).await,
+        json!(["EARLY_END_SHORT", 0, "ended_early"])
     );
 }

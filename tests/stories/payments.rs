@@ -23,7 +23,7 @@ pub(crate) struct Till {
     fapshi_door: Function,
     apply: Function,
     relay: Function,
-    capture: Function,
+    pub(crate) capture: Function,
     refund: Function,
 }
 

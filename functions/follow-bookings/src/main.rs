@@ -4,11 +4,17 @@
 use platform::clock::Clock;
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
+use platform::invocation;
 use platform::schedule::{self, Counts, Scheduled};
+use std::time::Duration;
 use store::following;
 
-/// So many failures are tried again, and so many bookings walked past, in one run: a million in some eight hours.
-const MOST: i32 = 2_000;
+/// Failures tried again in one transaction, which holds as many rows of the platform while it tells of them.
+const A_TIME: i32 = 100;
+/// Bookings walked past in one run: a million in some eight hours.
+const WALK: i32 = 2_000;
+/// What both may need; nothing is begun with less time left.
+const BUDGET: Duration = Duration::from_secs(8);
 
 struct FollowBookings {
     database: Database,
@@ -17,11 +23,20 @@ struct FollowBookings {
 
 impl Scheduled for FollowBookings {
     async fn run(&self) -> Result<Counts, lambda_runtime::Error> {
-        let caught_up = following::catch_up(&self.database, MOST, self.clock.now()).await?;
+        let mut healed = 0;
+        let left = loop {
+            let caught_up = following::catch_up(&self.database, A_TIME, self.clock.now()).await?;
+            healed += caught_up.healed;
+            if caught_up.healed == 0 || caught_up.failing == 0 || invocation::remaining() < BUDGET {
+                break caught_up;
+            }
+        };
+
+        following::walk_on(&self.database, WALK, self.clock.now()).await?;
         Ok(vec![
-            ("healed", caught_up.healed),
-            ("failing", caught_up.failing),
-            ("to_decide", caught_up.to_decide),
+            ("healed", healed),
+            ("failing", left.failing),
+            ("to_decide", left.to_decide),
         ])
     }
 }

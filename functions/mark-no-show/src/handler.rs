@@ -36,12 +36,25 @@ impl Route for MarkNoShow {
             no_show_marked_at: Some(now),
             ..stored.facts
         };
-        let settlement = self
-            .charging
-            .conclude(&stored, facts)
-            .await?
-            .ok_or_else(settled)?;
-        Ok(Reply::ok(settlement))
+        match self.charging.conclude(&stored, facts).await? {
+            Some(settlement) => Ok(Reply::ok(settlement)),
+            None => Err(self.overtaken(id, person).await?),
+        }
+    }
+}
+
+impl MarkNoShow {
+    /// Why the mark does not count: the session has an outcome by now, or what the platform says of its booking, which
+    /// may be that it was called off, is still to be followed.
+    async fn overtaken(&self, id: Uuid, person: ProfileId) -> Result<Problem, Problem> {
+        let stored = sessions::seen_by(&self.charging.database, id, person).await?;
+        let is_settled = stored.is_some_and(|stored| stored.status.is_final());
+        Ok(if is_settled {
+            settled()
+        } else {
+            let detail = "The booking is being changed. Please try again.";
+            Problem::unavailable("booking-changing", detail, 60)
+        })
     }
 }
 

@@ -91,7 +91,8 @@ CREATE OR REPLACE VIEW firstbell.platform_connections AS
         c.your_connection_status = 'connected' AS is_connected
     FROM public.your_connections c;
 
--- If you want our facts in columns of your own, write this; if not, leave it out. It is called when one of them changes.
+-- If you want our facts in columns of your own, write this; if not, leave it out. It is called when one of them changes, or
+-- within the minute.
 -- An error in it is noted and tried again; it never stops Firstbell. Write only what differs, as each write wakes
 -- your triggers; `public` is on the path for these. All facts, with NULL where there is none yet: booking_id,
 -- student_id, meeting_provider, meeting_provider_id, meeting_url, meeting_started_at, meeting_ended_at,
@@ -114,7 +115,7 @@ CREATE OR REPLACE VIEW firstbell.platform_connections AS
 -- END
 -- $tell$;
 
--- The trigger on your table of bookings, so that a change is followed at once. The second argument is the column
--- with the booking's id, 'id' if you leave it out. Say it again for each other table that the first view reads and
+-- Your table of bookings gets a trigger, so that a change is followed at once. The second argument is the column
+-- with the booking's id, a UUID; 'id' if you leave it out. Say it again for each other table that the first view reads and
 -- whose rows name a booking; what changes elsewhere is found by a walk over all bookings, minutes later.
 SELECT firstbell.follow_table('public.your_bookings', 'id');

@@ -43,6 +43,9 @@ CREATE TABLE follow_failures (
     direction text NOT NULL CHECK (direction IN ('follow', 'tell')),
     sqlstate text NOT NULL,
     message text NOT NULL,
+    -- What the platform said of the booking's status then, `gone` without a row, and in which transaction.
+    said text,
+    said_in text NOT NULL DEFAULT pg_current_xact_id()::text,
     failed_at timestamptz NOT NULL,
     tried_at timestamptz
 );
@@ -57,7 +60,7 @@ CREATE TABLE follow_walk (
 );
 INSERT INTO follow_walk DEFAULT VALUES;
 
--- The platform's tables that have our trigger.
+-- The platform's tables that have, or are about to get, our trigger.
 CREATE TABLE followed_tables (
     platform_table regclass PRIMARY KEY,
     id_column name NOT NULL
@@ -114,14 +117,14 @@ BEGIN
         session_duration = CASE WHEN taken ? 'minutes' THEN (taken ->> 'minutes')::integer ELSE b.session_duration END,
         status = coalesce(taken ->> 'status', b.status),
         recording_consent = coalesce((taken ->> 'recording_consent')::boolean, b.recording_consent),
-        -- What the provider saw at another time is no evidence for this one.
-        meeting_started_at = CASE WHEN taken ? 'start' THEN NULL ELSE b.meeting_started_at END,
-        meeting_ended_at = CASE WHEN taken ? 'start' THEN NULL ELSE b.meeting_ended_at END
+        -- What the provider saw before the new time is no evidence for it.
+        meeting_started_at = CASE WHEN b.meeting_ended_at < (taken ->> 'start')::timestamptz THEN NULL ELSE b.meeting_started_at END,
+        meeting_ended_at = CASE WHEN b.meeting_ended_at < (taken ->> 'start')::timestamptz THEN NULL ELSE b.meeting_ended_at END
     WHERE b.id = booking;
 
     -- Everybody on an agreed lesson is told that it was moved, whoever moved it.
     INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
-    SELECT who, 'lesson_moved', concat_ws('/', 'moved', booking, who, taken ->> 'start'), booking,
+    SELECT who, 'lesson_moved', concat_ws('/', 'moved', booking, who, at), booking,
            jsonb_build_object('starts_at', taken -> 'start'), at
     FROM bookings b, unnest(ARRAY[b.client_id, b.tutor_id, b.student_id]) AS who
     WHERE b.id = booking AND b.agreed_at IS NOT NULL AND taken ->> 'start' IS NOT NULL AND who IS NOT NULL
@@ -141,8 +144,7 @@ BEGIN
             scheduled_start_at = b.session_start_time, duration_minutes = b.session_duration,
             scheduled_end_at = b.session_start_time + make_interval(mins => b.session_duration),
             charge_scheduled_at = b.session_start_time + make_interval(mins => b.session_duration),
-            meeting_started_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.meeting_started_at END,
-            meeting_ended_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.meeting_ended_at END,
+            meeting_started_at = b.meeting_started_at, meeting_ended_at = b.meeting_ended_at,
             cancelled_at = CASE WHEN b.status <> 'confirmed' THEN coalesce(s.cancelled_at, at) END,
             due_at = CASE WHEN b.status = 'cancelled' THEN at
                 ELSE b.session_start_time + make_interval(mins => b.session_duration) END
@@ -157,7 +159,8 @@ $take$;
 -- Brings one booking's copy to what the platform says, as far as the table above allows. Harmless twice.
 -- `lists_late`: whether confirmations after the start, and words that we do not know, are listed; not so when a
 -- platform is adopted, whose past is full of them.
-CREATE FUNCTION follow_booking(booking uuid, at timestamptz, lists_late boolean) RETURNS void
+-- `said_in`: the platform's transaction, where that is not this one.
+CREATE FUNCTION follow_booking(booking uuid, at timestamptz, lists_late boolean, said_in text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = firstbell, pg_temp SET timezone = 'UTC'
 -- Rows that a policy hides from us are not gone: reading them fails instead.
 SET row_security = off AS $follow$
@@ -173,7 +176,8 @@ DECLARE
     is_pinned boolean;
     has_begun boolean;
     is_followed boolean;
-    this_transaction constant text := pg_current_xact_id()::text;
+    is_offered boolean;
+    this_transaction constant text := coalesce(said_in, pg_current_xact_id()::text);
 BEGIN
     -- Most writes change nothing that is looked at here. Those take no lock.
     SELECT to_jsonb(v) INTO said FROM platform_bookings v WHERE v.id = booking;
@@ -193,13 +197,26 @@ BEGIN
     we_have := terms(to_jsonb(ours));
     they_have := terms(said);
     they_had := CASE WHEN ours.seen IS NOT NULL THEN terms(ours.seen) ELSE '{}' END;
+    -- A lesson that was called off in time was, however late that can be followed.
+    IF they_have ->> 'status' = 'cancelled' THEN
+        at := least(at, (
+            SELECT min(f.failed_at) FROM follow_failures f
+            WHERE f.booking_id = booking AND f.direction = 'follow' AND f.said IN ('cancelled', 'gone')));
+    END IF;
     is_pinned := ours.agreed_at IS NOT NULL OR EXISTS (SELECT FROM payments p WHERE p.booking_id = booking);
     has_begun := ours.agreed_at IS NOT NULL AND coalesce(ours.session_start_time <= at, false);
     starts_at := coalesce((they_have ->> 'start')::timestamptz, 'infinity');
+    -- A confirmation that came late waits for an operator, also where the platform says by now that it was held.
+    is_offered := ours.agreed_at IS NULL AND EXISTS (
+        SELECT FROM booking_changes c
+        WHERE c.booking_id = booking AND c.state = 'open' AND c.field = 'status' AND c.theirs = '"confirmed"');
 
     FOR field IN SELECT jsonb_object_keys(they_have) LOOP
-        CONTINUE WHEN they_have -> field = we_have -> field OR (is_pinned AND they_have -> field = they_had -> field);
-        CONTINUE WHEN ours.agreed_at IS NOT NULL AND field = 'status' AND they_have ->> field = 'completed';
+        CONTINUE WHEN they_have -> field = we_have -> field;
+        -- What was not taken before is not taken now; but whether a confirmation is late depends on the start, too.
+        CONTINUE WHEN they_have -> field = they_had -> field
+            AND (is_pinned OR field <> 'status' OR they_have -> 'start' = they_had -> 'start');
+        CONTINUE WHEN (ours.agreed_at IS NOT NULL OR is_offered) AND field = 'status' AND they_have ->> field = 'completed';
         CONTINUE WHEN said IS NULL AND ours.status = 'completed';
 
         is_followed := CASE
@@ -241,8 +258,9 @@ BEGIN
     UPDATE booking_changes c SET state = 'withdrawn', decided_at = at
     WHERE c.booking_id = booking AND c.state = 'open' AND (
         c.field <> 'status' AND they_have -> c.field = (we_have || taken) -> c.field
-        OR c.field = 'status' AND they_have ->> 'status' <> 'unknown'
-            AND they_have ->> 'status' IN ((we_have || taken) ->> 'status', 'completed'));
+        OR c.field = 'status' AND they_have ->> 'status' <> 'unknown' AND (
+            they_have -> 'status' = (we_have || taken) -> 'status'
+            OR ours.agreed_at IS NOT NULL AND they_have ->> 'status' = 'completed'));
 END
 $follow$;
 
@@ -264,13 +282,13 @@ END
 $cancellation$;
 
 -- Follows one booking and never fails: NULL, or the error's code and message.
-CREATE FUNCTION try_to_follow(booking uuid, at timestamptz, lists_late boolean) RETURNS text
+CREATE FUNCTION try_to_follow(booking uuid, at timestamptz, lists_late boolean, said_in text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $try$
 DECLARE
     code text;
     why text;
 BEGIN
-    PERFORM follow_booking(booking, at, lists_late);
+    PERFORM follow_booking(booking, at, lists_late, said_in);
     RETURN NULL;
 EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
     GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, why = MESSAGE_TEXT;
@@ -285,6 +303,23 @@ EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
 END
 $try$;
 
+-- What the platform says of the booking's status, where that can be read. Not where reading is what makes
+-- transactions fail.
+CREATE FUNCTION said_status(booking uuid) RETURNS text
+LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $said$
+DECLARE
+    word text;
+BEGIN
+    IF current_setting('transaction_isolation') = 'serializable' THEN
+        RETURN NULL;
+    END IF;
+    SELECT coalesce(v.status, 'nothing') INTO word FROM platform_bookings v WHERE v.id = booking;
+    RETURN coalesce(word, 'gone');
+EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+    RETURN NULL;
+END
+$said$;
+
 -- Notes a failure, never fails, and waits for nobody: a row is added, whatever is there. What is not even noted is
 -- found by the walk over all bookings.
 CREATE FUNCTION note_failure(booking uuid, to_where text, failure text, at timestamptz) RETURNS void
@@ -294,8 +329,8 @@ DECLARE
 BEGIN
     -- Where not even that works, it is tried once in a transaction.
     IF current_setting('firstbell.notes_nothing_in', true) IS DISTINCT FROM this_transaction THEN
-        INSERT INTO follow_failures (booking_id, direction, sqlstate, message, failed_at)
-        VALUES (booking, to_where, left(failure, 5), substr(failure, 7, 500), at);
+        INSERT INTO follow_failures (booking_id, direction, sqlstate, message, said, failed_at)
+        VALUES (booking, to_where, left(failure, 5), substr(failure, 7, 500), said_status(booking), at);
     END IF;
 EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
     PERFORM set_config('firstbell.notes_nothing_in', this_transaction, true);
@@ -340,54 +375,65 @@ BEGIN
             RAISE WARNING 'firstbell found no id in column % of %', TG_ARGV[0], TG_TABLE_NAME;
             CONTINUE;
         END IF;
-        -- The clock's time: a transaction that began before the lesson did is not earlier than it.
+        -- The clock's time: a transaction that began before the lesson did is not earlier than it. Who deleted rows that
+        -- were followed puts them back the same way, whatever has happened since: the locks are theirs already.
         failure := '00000 not followed at once';
-        IF may_wait() THEN
+        IF may_wait() OR TG_OP = 'INSERT' AND current_setting('firstbell.deletes_in', true) = pg_current_xact_id()::text THEN
             failure := try_to_follow(booking, clock_timestamp(), true);
             PERFORM waited_in_vain(failure);
         END IF;
         IF failure IS NOT NULL THEN
             PERFORM note_failure(booking, 'follow', failure, clock_timestamp());
+        ELSIF TG_OP = 'DELETE' THEN
+            PERFORM set_config('firstbell.deletes_in', pg_current_xact_id()::text, true);
         END IF;
     END LOOP;
     RETURN NULL;
 EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
-    RAISE WARNING 'firstbell could not follow %: %', TG_TABLE_NAME, SQLSTATE;
+    -- Between two bookings, before the first, or because these functions themselves are gone.
+    failure := SQLSTATE || ' ' || SQLERRM;
+    BEGIN
+        PERFORM waited_in_vain(failure);
+        FOREACH booking IN ARRAY ids LOOP
+            PERFORM note_failure(booking, 'follow', failure, clock_timestamp());
+        END LOOP;
+    EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+        RAISE WARNING 'firstbell could not follow %: %', TG_TABLE_NAME, failure;
+    END;
     RETURN NULL;
 END
 $trigger$;
 
--- Puts the trigger on a table of the platform, for the columns that the view reads. Leaves alone a trigger that is
--- right already, so that nobody waits for a lock.
+-- Names a table of the platform whose rows are followed, and the column with the booking's id.
 CREATE FUNCTION follow_table(platform_table regclass, id_column name DEFAULT 'id') RETURNS void
-LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $attach$
-DECLARE
-    columns text;
-    wanted int2[];
+LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $name$
 BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = platform_table AND a.attname = id_column AND a.atttypid IN ('uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+    ) THEN
+        RAISE EXCEPTION 'table % has no column % with a UUID in it', platform_table, id_column;
+    END IF;
     INSERT INTO followed_tables VALUES (platform_table, id_column)
     ON CONFLICT ON CONSTRAINT followed_tables_pkey DO UPDATE SET id_column = excluded.id_column;
+END
+$name$;
 
-    SELECT array_agg(DISTINCT a.attnum ORDER BY a.attnum), string_agg(DISTINCT quote_ident(a.attname), ', ')
-    INTO wanted, columns
-    FROM pg_rewrite r
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-    WHERE r.ev_class = 'platform_bookings'::regclass AND d.refobjid = platform_table AND d.refobjsubid > 0;
-
-    IF columns IS NULL THEN
-        RAISE EXCEPTION 'platform_bookings does not read %', platform_table;
-    END IF;
-    IF current_setting('firstbell.only_checks', true) = 'yes' OR EXISTS (
-        SELECT FROM pg_trigger t
-        WHERE t.tgrelid = platform_table AND t.tgname = 'firstbell_follow' AND t.tgenabled = 'O'
-          AND (SELECT array_agg(k ORDER BY k) FROM unnest(t.tgattr::int2[]) k) = wanted
-          AND t.tgargs = convert_to(id_column, 'UTF8') || '\x00'::bytea
-    ) THEN
-        RETURN;
-    END IF;
-    EXECUTE format('CREATE OR REPLACE TRIGGER firstbell_follow AFTER INSERT OR DELETE OR UPDATE OF %s ON %s
-                    FOR EACH ROW EXECUTE FUNCTION firstbell.follow(%L)', columns, platform_table, id_column);
+-- Puts the trigger on them; the last thing that `migrate` does, since it locks the tables against writers. Leaves alone
+-- one that is right already. For every write, whatever its columns: a trigger of the platform may change others.
+CREATE FUNCTION attach_followers() RETURNS void
+LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $attach$
+DECLARE
+    followed followed_tables;
+BEGIN
+    FOR followed IN SELECT * FROM followed_tables LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_trigger t
+            WHERE t.tgrelid = followed.platform_table AND t.tgname = 'firstbell_follow' AND t.tgenabled = 'O'
+              AND t.tgargs = convert_to(followed.id_column, getdatabaseencoding()) || '\x00'::bytea);
+        EXECUTE format('CREATE OR REPLACE TRIGGER firstbell_follow AFTER INSERT OR UPDATE OR DELETE ON %s
+                        FOR EACH ROW EXECUTE FUNCTION firstbell.follow(%L)', followed.platform_table, followed.id_column);
+    END LOOP;
 END
 $attach$;
 
@@ -416,9 +462,6 @@ BEGIN
         -- Where every booking is locked by somebody, the rest has to wait for the next call.
         EXIT WHEN clock_timestamp() > began + interval '2 seconds';
     END LOOP;
-    IF last IS NULL THEN
-        UPDATE follow_walk SET is_adopted = true WHERE NOT is_adopted;
-    END IF;
     RETURN last;
 END
 $next$;
@@ -454,13 +497,15 @@ EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
 END
 $try$;
 
+-- A booking's facts are told at once. Of sessions thousands are settled in one transaction, which must not hold as many
+-- of the platform's rows: they are noted, and told within the minute.
 CREATE FUNCTION tell() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = firstbell, pg_temp SET lock_timeout = '100ms' AS $tell$
 DECLARE
     booking constant uuid := to_jsonb(NEW) ->> TG_ARGV[0];
     failure text := '00000 not told at once';
 BEGIN
-    IF may_wait() THEN
+    IF TG_TABLE_NAME = 'bookings' AND may_wait() THEN
         failure := try_to_tell(booking);
         PERFORM waited_in_vain(failure);
     END IF;
@@ -498,7 +543,8 @@ $listen$;
 
 -- What is left over ----------------------------------------------------------------------------------------
 
--- Tries again what failed, walks on over all bookings, and says what waits for a person.
+-- Tries again what failed, up to `most`, and says what waits for a person. Short transactions: it is called until nothing
+-- is left that can be mended.
 CREATE FUNCTION catch_up(most integer, at timestamptz, OUT healed bigint, OUT failing bigint, OUT to_decide bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = firstbell, pg_temp SET lock_timeout = '100ms' AS $catch_up$
 DECLARE
@@ -508,36 +554,45 @@ DECLARE
 BEGIN
     healed := 0;
     FOR failed IN
-        SELECT f.booking_id, f.direction, max(f.id) AS last_id,
-               (array_agg(f.sqlstate ORDER BY f.id DESC))[1] AS sqlstate, max(f.failed_at) AS failed_at
+        -- What we were only too busy for counts from when it was written.
+        SELECT f.booking_id, f.direction, max(f.id) AS last_id, max(f.said_in) AS said_in,
+               min(f.failed_at) FILTER (WHERE f.sqlstate IN ('00000', '55P03', '57014')) AS since
         FROM follow_failures f
         GROUP BY f.booking_id, f.direction
         ORDER BY max(f.tried_at) NULLS FIRST, last_id
         LIMIT most
     LOOP
-        -- What we were only too busy for counts from when it was written: a lesson that was called off in time was.
         failure := CASE failed.direction
             WHEN 'tell' THEN try_to_tell(failed.booking_id)
-            ELSE try_to_follow(failed.booking_id,
-                CASE WHEN failed.sqlstate IN ('00000', '55P03', '57014') THEN failed.failed_at ELSE at END, true) END;
+            ELSE try_to_follow(failed.booking_id, coalesce(failed.since, at), true, failed.said_in) END;
 
-        -- Of what has failed since, nothing is touched.
-        DELETE FROM follow_failures f
-        WHERE f.booking_id = failed.booking_id AND f.direction = failed.direction
-          AND (f.id < failed.last_id OR f.id = failed.last_id AND failure IS NULL);
-        UPDATE follow_failures f SET tried_at = at WHERE f.id = failed.last_id;
+        -- Of what has failed since, nothing is touched. What still fails keeps its notes, which say since when.
+        IF failure IS NULL THEN
+            DELETE FROM follow_failures f
+            WHERE f.booking_id = failed.booking_id AND f.direction = failed.direction AND f.id <= failed.last_id;
+        ELSE
+            UPDATE follow_failures f SET tried_at = at WHERE f.id = failed.last_id;
+        END IF;
         healed := healed + (failure IS NULL)::integer;
         EXIT WHEN clock_timestamp() > began + interval '2 seconds';
     END LOOP;
-
-    -- Two at once would walk the same way twice, which does no harm.
-    UPDATE follow_walk w
-    SET after = coalesce(follow_next(w.after, most, at), '00000000-0000-0000-0000-000000000000');
 
     failing := (SELECT count(DISTINCT (f.booking_id, f.direction)) FROM follow_failures f);
     to_decide := (SELECT count(*) FROM booking_changes WHERE state = 'open');
 END
 $catch_up$;
+
+-- Walks on over all bookings, for what no trigger told; begins anew at the end. Two at once walk the same way twice, which
+-- does no harm.
+CREATE FUNCTION walk_on(most integer, at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = firstbell, pg_temp AS $walk$
+DECLARE
+    last uuid := follow_next((SELECT after FROM follow_walk), most, at);
+BEGIN
+    UPDATE follow_walk w
+    SET after = coalesce(last, '00000000-0000-0000-0000-000000000000'), is_adopted = w.is_adopted OR last IS NULL;
+END
+$walk$;
 
 -- An operator lets a listed change count: in the copy, and in the session while nothing is decided about that.
 CREATE FUNCTION accept_change(change bigint, decided_by text, reason text, at timestamptz DEFAULT clock_timestamp())

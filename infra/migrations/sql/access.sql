@@ -40,7 +40,7 @@ GRANT SELECT, INSERT, UPDATE ON provider_events, outbox, idempotency, sessions, 
 GRANT SELECT ON follow_failures TO firstbell_service;
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
-GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz) TO firstbell_service;
+GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz) TO firstbell_service;
 DO $views$
 DECLARE wanted text;
 BEGIN

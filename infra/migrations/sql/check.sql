@@ -69,7 +69,7 @@ BEGIN
 END
 $followed$;
 
--- The columns of tables that platform_bookings reads, found as `follow_table` finds them.
+-- The columns of tables that platform_bookings reads.
 CREATE OR REPLACE FUNCTION pg_temp.read_columns() RETURNS TABLE (platform_table oid, attnum int2, attname name)
 LANGUAGE sql AS $read$
     SELECT DISTINCT a.attrelid, a.attnum, a.attname
@@ -145,9 +145,10 @@ CREATE OR REPLACE FUNCTION pg_temp.check_following() RETURNS TABLE (severity tex
 
     UNION ALL
     SELECT 'warning', format('%s has no trigger firstbell_follow for its column %I, or a disabled one, so that its changes '
-        'are noticed late: drop it if there is one, and run `migrate` again.', f.platform_table, f.id_column)
+        'are noticed late: `migrate` puts it back.', f.platform_table, f.id_column)
     FROM pg_temp.followed() f
-    WHERE current_setting('firstbell.only_checks', true) IS DISTINCT FROM 'yes' AND NOT EXISTS (
+    -- Before that it has not been made yet.
+    WHERE EXISTS (SELECT FROM firstbell.follow_walk w WHERE w.is_adopted) AND NOT EXISTS (
         SELECT FROM pg_trigger t
         WHERE t.tgrelid = f.platform_table AND t.tgname = 'firstbell_follow' AND t.tgenabled IN ('O', 'A')
           AND t.tgargs = convert_to(f.id_column::text, getdatabaseencoding()) || '\x00')

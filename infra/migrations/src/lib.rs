@@ -150,10 +150,8 @@ async fn run(client: &mut Client, target: Target<'_>, only_checks: bool) -> Resu
     let transaction = client.transaction().await?;
     let begin = format!(
         "SET LOCAL lock_timeout = {}; SET LOCAL client_min_messages = 'warning';
-         SELECT pg_advisory_xact_lock({LOCK});
-         SET LOCAL firstbell.only_checks = '{}';",
+         SELECT pg_advisory_xact_lock({LOCK});",
         target.patience.as_millis(),
-        if only_checks { "yes" } else { "no" }
     );
     execute(&transaction, "begin", &begin).await?;
 
@@ -169,6 +167,8 @@ async fn run(client: &mut Client, target: Target<'_>, only_checks: bool) -> Resu
     } else if findings.iter().any(|finding| finding.severity == "error") {
         return Err(MigrationError::Unfit(findings));
     } else {
+        // Last, since from here on nobody writes the platform's bookings until the end.
+        execute(&transaction, "attach_followers", "SELECT attach_followers()").await?;
         transaction.commit().await?;
     }
     Ok(Report {
@@ -271,6 +271,8 @@ async fn follow_all(client: &Client) -> Result<u64, MigrationError> {
             .query_one(next, &[&after, &BATCH, &Timestamp::now()])
             .await?;
         let Some(last) = row.get(0) else {
+            let adopted = "UPDATE firstbell.follow_walk SET is_adopted = true WHERE NOT is_adopted";
+            client.batch_execute(adopted).await?;
             return Ok(count);
         };
         after = last;

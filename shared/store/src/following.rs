@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
 use tokio_postgres::types::Type;
 
-/// Follows again what failed and walks on over the platform's bookings. Harmless twice. $1 at most so many of
-/// either, $2 now.
+/// Follows again, and tells again of, what failed. Harmless twice. $1 at most so many, $2 now.
 pub const CATCH_UP: &str = "SELECT healed, failing, to_decide FROM catch_up($1, $2)";
+
+/// Looks at the platform's next bookings for what no trigger told. Harmless twice. $1 so many, $2 now.
+pub const WALK_ON: &str = "SELECT walk_on($1, $2)";
 
 /// How the platform's bookings and ours stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct CaughtUp {
     pub to_decide: u64,
 }
 
-/// Tries again what failed, up to `most`, and looks at the next `most` bookings for what no trigger told.
+/// Tries again what failed, up to `most`.
 pub async fn catch_up(database: &Database, most: i32, now: Timestamp) -> Result<CaughtUp, DatabaseError> {
     let params: [Param<'_>; 2] = [(&most, Type::INT4), (&now, Type::TIMESTAMPTZ)];
     let row = database.query_opt(CATCH_UP, &params).await?;
@@ -30,4 +32,10 @@ pub async fn catch_up(database: &Database, most: i32, now: Timestamp) -> Result<
         failing: count("failing")?,
         to_decide: count("to_decide")?,
     })
+}
+
+/// Looks at the next `most` bookings for what no trigger told.
+pub async fn walk_on(database: &Database, most: i32, now: Timestamp) -> Result<(), DatabaseError> {
+    let params: [Param<'_>; 2] = [(&most, Type::INT4), (&now, Type::TIMESTAMPTZ)];
+    database.query(WALK_ON, &params).await.map(drop)
 }

@@ -21,6 +21,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("events::POSTPONE", events::POSTPONE),
     ("events::REPLAY", events::REPLAY),
     ("following::CATCH_UP", following::CATCH_UP),
+    ("following::WALK_ON", following::WALK_ON),
     ("lessons::LOAD", lessons::LOAD),
     ("lessons::APPLY", lessons::APPLY),
     ("payments::START", payments::START),

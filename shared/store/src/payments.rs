@@ -238,8 +238,10 @@ pub const PAID: &str = "
         RETURNING client_id),
     agreed AS (
         INSERT INTO card_agreements AS g (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
-        SELECT booking_id, client_id, tutor_id, currency, price_minor, $6 FROM paid
-        WHERE method IN ('card', 'card_on_file')
+        -- What their page showed them: the amount that they paid, or that a card was left for this price.
+        SELECT booking_id, client_id, tutor_id, currency,
+               CASE method WHEN 'card' THEN least(amount_minor, price_minor) ELSE price_minor END, $6
+        FROM paid WHERE method IN ('card', 'card_on_file')
         ON CONFLICT (booking_id) DO UPDATE
         SET client_id = excluded.client_id, tutor_id = excluded.tutor_id, currency = excluded.currency,
             up_to_minor = excluded.up_to_minor, agreed_at = excluded.agreed_at

@@ -62,7 +62,8 @@ pub const CLAIM_DUE: &str = "
 
 /// Writes decisions, a row each: status, charge, event, ledger entries and, where money may have to move, the
 /// collection of the charge and the job that looks at the booking's tab. A session that was decided since it
-/// was read is left out. A decision after the first takes back the entries of the one before.
+/// was read is left out, and so is a mark while what the platform says of its booking cannot be followed. A decision
+/// after the first takes back the entries of the one before.
 /// $1 sessions, $2 decisions made when read, $3 charges, $4 statuses, $5 charge, $6 payout, $7 fee,
 /// $8 explanations, $9 no-show marks, $10 cancellations, $11 jobs, $12 now, $13 the card gateway, NULL if the
 /// platform collects.
@@ -77,6 +78,8 @@ pub const DECIDE: &str = "
             no_show_marked_at = coalesce(s.no_show_marked_at, d.marked_at),
             cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
         FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
+          AND (d.marked_at IS NULL OR NOT EXISTS (
+              SELECT FROM follow_failures f WHERE f.booking_id = s.booking_id AND f.direction = 'follow'))
         RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.price_minor, s.currency, s.decisions, d.charge_id,
             d.status, d.charge, d.payout, d.fee, d.explanation, d.job),
     charged AS (
