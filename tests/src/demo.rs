@@ -100,6 +100,13 @@ impl Story {
             .travel(instant.duration_since(Timestamp::now()).as_secs());
     }
 
+    /// Writes into the platform's row of the lesson.
+    async fn write(&self, set: &str) {
+        let sql = format!("UPDATE public.bookings SET {set} WHERE id = $1");
+        let written = self.database.execute(&sql, &[&self.lesson.id]).await;
+        assert_eq!(written.expect("the platform's own write"), 1);
+    }
+
     async fn count(&self, sql: &str) -> i64 {
         let row = self
             .database
@@ -136,6 +143,41 @@ async fn before_the_lesson(story: &mut Story) {
         opens_at.to_string(),
         early.body["opens_at"].clone(),
     );
+}
+
+/// The platform's own table is written, by whoever may and by any SQL.
+async fn beside_the_platform(story: &mut Story) {
+    Story::chapter("The platform writes its own table");
+    let (cast, starts_at) = (story.cast, story.lesson.starts_at);
+    story
+        .write("session_start_time = session_start_time + interval '1 day'")
+        .await;
+    let card = story.card(cast.parent).await;
+    story.step(
+        "it moves the lesson, and the card follows",
+        (starts_at + SignedDuration::from_hours(24)).to_string(),
+        card["starts_at"].clone(),
+    );
+
+    let theirs = format!("client_id = '{}', price_minor = 990000", cast.stranger);
+    story.write(&theirs).await;
+    let card = story.card(cast.parent).await;
+    story.step(
+        "somebody writes another client and price into it, and both are as they were",
+        json!(cast.parent),
+        card["client_id"].clone(),
+    );
+    let listed = "SELECT count(*) FROM booking_changes WHERE booking_id = $1 AND state = 'open'";
+    let count = story.count(listed).await;
+    story.step("but listed for an operator", 2, count);
+
+    let back = format!(
+        "client_id = '{}', price_minor = 10000, session_start_time = session_start_time - interval '1 day'",
+        cast.parent
+    );
+    story.write(&back).await;
+    let count = story.count(listed).await;
+    story.step("until the platform takes it back", 0, count);
 }
 
 async fn in_the_room(story: &mut Story) {
@@ -647,6 +689,7 @@ async fn main() -> ExitCode {
         last: Instant::now(),
     };
     before_the_lesson(&mut story).await;
+    beside_the_platform(&mut story).await;
     in_the_room(&mut story).await;
     afterwards(&mut story).await;
     the_whiteboard(&mut story).await;

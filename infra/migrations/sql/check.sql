@@ -153,6 +153,14 @@ CREATE OR REPLACE FUNCTION pg_temp.check_following() RETURNS TABLE (severity tex
         WHERE t.tgrelid = f.platform_table AND t.tgname = 'firstbell_follow' AND t.tgenabled IN ('O', 'A')
           AND t.tgargs = convert_to(f.id_column::text, getdatabaseencoding()) || '\x00')
 
+    UNION ALL
+    SELECT 'warning', format('The publication supabase_realtime belongs to %s: have them run ALTER PUBLICATION '
+        'supabase_realtime ADD TABLE firstbell.bookings, firstbell.sessions, firstbell.session_events, '
+        'firstbell.notifications, or no client is told of anything by Realtime.', pg_get_userbyid(p.pubowner))
+    FROM pg_publication p
+    WHERE p.pubname = 'supabase_realtime' AND NOT p.puballtables AND NOT EXISTS (
+        SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname = 'firstbell')
+
     -- A booking that is hidden from the follower looks deleted, and its lesson is cancelled.
     UNION ALL
     SELECT DISTINCT 'warning', format('Row level security of %s hides rows from %s, who reads the view: run `migrate` '

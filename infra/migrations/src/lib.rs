@@ -41,7 +41,7 @@ const BATCH: i32 = 1_000;
 /// Where a run takes place.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The owner's connection, in session or transaction mode.
+    /// The owner's connection, in session mode.
     pub url: &'a str,
     /// The authority of the server's certificate, if it is not a public one.
     pub ca_pem: Option<&'a str>,
