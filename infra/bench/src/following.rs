@@ -26,7 +26,7 @@ const WRITES_OF_A_PLATFORM: [(&str, &str); 4] = [
         "a booking is made",
         "INSERT INTO public.bookings (client_id, tutor_id, status, session_start_time, session_duration, price_minor, price_currency)
          SELECT '11111111-1111-1111-1111-111111111111', '22222222-2222-2222-2222-222222222222', 'confirmed',
-                now() + interval '1 day', 60, 1000 + $1, 'TTD'",
+                now() + interval '1 day', 60, 1000 + $1::bigint, 'TTD'",
     ),
     (
         "a booking is moved",

@@ -186,8 +186,8 @@ async fn loop_of_the_original(client: &Client) -> Duration {
         let writes = [
             format!("UPDATE sessions SET status = 'COMPLETED_ASSUMED', decisions = 1, settled_at = now(), due_at = NULL WHERE id = '{id}'"),
             format!("INSERT INTO charges SELECT '{charge}', '{id}', 1, 'COMPLETED_ASSUMED', {price}, {payout}, {price} - {payout}, 'TTD', '{{}}', now()"),
-            format!("INSERT INTO payments (id, booking_id, client_id, gateway, method, charge_id, amount_minor, currency, status, created_at)
-                VALUES ('{charge}', '{booking}', '{who}', 'stripe', 'saved_card', '{charge}', {price}, 'TTD', 'opening', now())"),
+            format!("INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor, currency, status, created_at)
+                VALUES ('{charge}', '{booking}', '{who}', '{tutor}', {price}, 'stripe', 'saved_card', '{charge}', {price}, 'TTD', 'opening', now())"),
             format!("INSERT INTO outbox (id, queue, envelope, due_at) VALUES (gen_random_uuid(), 'payments', '{{\"payload\": {{\"booking_id\": \"{booking}\"}}}}', now())"),
             format!("INSERT INTO session_events (session_id, kind, occurred_at) VALUES ('{id}', 'settled', now())"),
             format!("INSERT INTO ledger_accounts VALUES ('{receivable}', 'receivable', '{who}', 'TTD'), ('{payable}', 'payable', '{tutor}', 'TTD'), ('fees/TTD', 'fees', NULL, 'TTD') ON CONFLICT DO NOTHING"),

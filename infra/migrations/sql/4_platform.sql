@@ -330,7 +330,8 @@ BEGIN
     -- Where not even that works, it is tried once in a transaction.
     IF current_setting('firstbell.notes_nothing_in', true) IS DISTINCT FROM this_transaction THEN
         INSERT INTO follow_failures (booking_id, direction, sqlstate, message, said, failed_at)
-        VALUES (booking, to_where, left(failure, 5), substr(failure, 7, 500), said_status(booking), at);
+        VALUES (booking, to_where, left(failure, 5), substr(failure, 7, 500),
+            CASE to_where WHEN 'follow' THEN said_status(booking) END, at);
     END IF;
 EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
     PERFORM set_config('firstbell.notes_nothing_in', this_transaction, true);
@@ -516,14 +517,22 @@ BEGIN
 END
 $tell$;
 
--- Listens to our own changes, if the platform has said what is to be done with them. A change that came from the
+-- Listens to our own changes, for as long as the platform says what is to be done with them. A change that came from the
 -- platform (there is another trigger above) is not told back to it.
 CREATE FUNCTION tell_of_changes() RETURNS void
 LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $listen$
+DECLARE
+    is_wanted constant boolean := to_regprocedure('firstbell.tell_platform(firstbell.booking_facts)') IS NOT NULL;
+    is_there constant boolean := EXISTS (
+        SELECT FROM pg_trigger t WHERE t.tgrelid = 'bookings'::regclass AND t.tgname = 'tell');
 BEGIN
-    IF to_regprocedure('firstbell.tell_platform(firstbell.booking_facts)') IS NULL
-        OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = 'bookings'::regclass AND t.tgname = 'tell')
-    THEN
+    IF is_wanted = is_there THEN
+        RETURN;
+    END IF;
+    IF is_there THEN
+        DROP TRIGGER tell ON bookings;
+        DROP TRIGGER tell ON sessions;
+        DELETE FROM follow_failures WHERE direction = 'tell';
         RETURN;
     END IF;
     CREATE TRIGGER tell AFTER UPDATE OF student_id, meeting_provider, meeting_provider_id, meeting_url,
