@@ -801,7 +801,7 @@ async fn again(database: &Client, lesson: &Lesson) {
         .unwrap();
 }
 
-// What an adversary found --------------------------------------------------------------------------------------
+// Bad luck and ill will ----------------------------------------------------------------------------------------
 
 #[tokio::test]
 async fn a_time_that_is_none_stops_nobodys_settlement_and_hides_no_cancellation() {
