@@ -199,9 +199,10 @@ async fn nothing_of_the_platform_is_changed_but_for_one_trigger_and_all_of_it_co
     let url = platform_url(&name);
     let before = contents(&database, PLATFORMS).await;
 
-    migrations::migrate(target(&url, Some(MARKETPLACE.view())))
+    let report = migrations::migrate(target(&url, Some(MARKETPLACE.view())))
         .await
         .unwrap();
+    assert_eq!(report.followed, 7, "the bookings that were there are copied");
 
     let mut after = contents(&database, PLATFORMS).await;
     after.retain(|what| what != "trigger firstbell_follow on public.bookings");

@@ -59,7 +59,7 @@ pub struct Report {
     pub applied: Vec<String>,
     /// What a person should know.
     pub findings: Vec<Finding>,
-    /// Bookings that were looked at by the back-fill.
+    /// Bookings of the platform that are here afterwards.
     pub followed: u64,
 }
 
@@ -261,23 +261,25 @@ async fn findings(transaction: &Transaction<'_>) -> Result<Vec<Finding>, Migrati
     Ok(rows.iter().map(finding).collect())
 }
 
-/// Follows every booking of the platform, in batches.
+/// Follows every booking of the platform, in batches; returns how many are here then.
 async fn follow_all(client: &Client) -> Result<u64, MigrationError> {
-    let (mut after, mut count) = (Uuid::nil(), 0);
-    let next = "SELECT last, (SELECT count(*) FROM firstbell.bookings WHERE id > $1 AND id <= last) AS count
-                FROM firstbell.follow_next($1, $2, $3) AS last";
+    let next = "SELECT firstbell.follow_next($1, $2, $3)";
+    let mut after = Uuid::nil();
     loop {
         let row = client
             .query_one(next, &[&after, &BATCH, &Timestamp::now()])
             .await?;
-        let Some(last) = row.get(0) else {
-            let adopted = "UPDATE firstbell.follow_walk SET is_adopted = true WHERE NOT is_adopted";
-            client.batch_execute(adopted).await?;
-            return Ok(count);
-        };
-        after = last;
-        count += u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+        match row.get(0) {
+            Some(last) => after = last,
+            None => break,
+        }
     }
+
+    let adopted = "UPDATE firstbell.follow_walk SET is_adopted = true WHERE NOT is_adopted";
+    client.batch_execute(adopted).await?;
+    let count = "SELECT count(*) FROM firstbell.bookings WHERE seen IS NOT NULL";
+    let row = client.query_one(count, &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
 /// Takes everything off again: the triggers on the platform's tables, the schema with all that is in it, and the
