@@ -1,5 +1,5 @@
 # The commands of this repository; `make` alone lists them.
-.PHONY: help setup build run demo test bench down migrate unadopt changes accept reject replay
+.PHONY: help setup build run demo test bench month down migrate unadopt changes accept reject refunds retry-refund settle-refund adjust replay
 
 PYTHON := target/venv/bin/python
 STACK := $(PYTHON) infra/local/stack.py
@@ -10,8 +10,10 @@ help:
 	@echo "make demo   the same, and exit; the report is target/demo.json"
 	@echo "make test   every check and every test"
 	@echo "make bench  measure start-up and settlement against their limits"
+	@echo "make month  simulate a month of 100,000 lessons and judge it; LESSONS=2000 for three days of it"
 	@echo "make down   stop what make run started"
-	@echo "make migrate | unadopt | changes | accept | reject | replay   see the comments in this file"
+	@echo "make migrate | unadopt | changes | accept | reject | replay"
+	@echo "make refunds | retry-refund | settle-refund | adjust   see the comments in this file"
 
 setup:
 	@./infra/local/setup.sh
@@ -43,6 +45,15 @@ bench: setup
 	target/release/bench-settlement "$$url"; third=$$?; \
 	$(STACK) test-database-down; exit $$((first + second + third))
 
+# Not part of `make test` or `make bench`: it takes its time. The report is target/month.json.
+LESSONS := 100000
+month: setup
+	@echo "month: building with the release profile (some minutes the first time)"
+	@cargo build --release --package bench --bin bench-month
+	@url="$$($(STACK) test-database-up)"; \
+	target/release/bench-month "$$url" $(LESSONS); status=$$?; \
+	$(STACK) test-database-down; exit $$status
+
 down: setup
 	@$(STACK) down
 
@@ -60,6 +71,21 @@ changes:
 
 accept reject:
 	@cargo run --quiet --package operate --bin changes -- $@ "$(CHANGE)" "$(BY)" "$(REASON)"
+
+# Refunds that failed, or wait to be let go: make refunds, then make retry-refund REFUND=… BY=… REASON=…, or, given back
+# by hand, make settle-refund REFUND=… BY=… REASON=… [FEE=…]. Amounts in the currency's smallest unit.
+refunds:
+	@cargo run --quiet --package operate --bin money -- refunds
+
+retry-refund:
+	@cargo run --quiet --package operate --bin money -- retry-refund "$(REFUND)" "$(BY)" "$(REASON)"
+
+settle-refund:
+	@cargo run --quiet --package operate --bin money -- settle-refund "$(REFUND)" "$(BY)" "$(REASON)" $(FEE)
+
+# An entry that nothing else makes: make adjust FROM=cash/stripe/EUR TO=gateway_fees/stripe/EUR AMOUNT=… BY=… REASON=…
+adjust:
+	@cargo run --quiet --package operate --bin money -- adjust "$(FROM)" "$(TO)" "$(AMOUNT)" "$(BY)" "$(REASON)"
 
 # make replay PROVIDER=lessonspace [EVENT=…], with DATABASE_URL set.
 replay:

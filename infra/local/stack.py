@@ -119,6 +119,15 @@ def localise(template, environment):
         variables.update(environment)
 
 
+def cors_of(body, parameters):
+    """Whom the API's own description lets in, with what the template leaves to CloudFormation worked out."""
+    _, cors, _ = body["x-amazon-apigateway-cors"]["Fn::If"]
+    return {
+        key[0].upper() + key[1:]: parameters["AllowedOrigins"].split(",") if key == "allowOrigins" else value
+        for key, value in cors.items()
+    }
+
+
 def deploy(aws, template, parameters):
     import boto3
     from samtranslator.parser.parser import Parser
@@ -127,11 +136,14 @@ def deploy(aws, template, parameters):
     session = boto3.Session(region_name="us-east-1")
     translated = Translator({}, Parser(), boto_session=session).translate(template, parameter_values=parameters)
     apis = {}
-    for name, resource in translated["Resources"].items():
+    for name, resource in list(translated["Resources"].items()):
         if resource["Type"] == "AWS::ApiGatewayV2::Api":
             # MiniStack does not create the routes of an API's OpenAPI body: `route` does.
             apis[name] = resource["Properties"].pop("Body")
             resource["Properties"] = {"Name": name, "ProtocolType": "HTTP"}
+        elif "Metrics" in resource["Properties"] and resource["Type"] == "AWS::CloudWatch::Alarm":
+            # It refuses alarms that calculate; nobody is woken here.
+            del translated["Resources"][name]
     # Too long for a request's body, here as on AWS.
     aws.client("s3").put_object(Bucket="code", Key="template.json", Body=json.dumps(translated))
     cloudformation = aws.client("cloudformation")
@@ -149,15 +161,13 @@ def deploy(aws, template, parameters):
     resources = cloudformation.describe_stack_resources(StackName="firstbell")["StackResources"]
     physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
     [(name, body)] = apis.items()
-    return physical, route(aws, physical, physical[name], body)
+    return physical, route(aws, physical, physical[name], body, parameters)
 
 
-def route(aws, physical, api, body):
+def route(aws, physical, api, body, parameters):
     """Creates the routes that the translated API describes."""
     gateway, functions = aws.client("apigatewayv2"), aws.client("lambda")
-    cors = body.get("x-amazon-apigateway-cors")
-    if cors:
-        gateway.update_api(ApiId=api, CorsConfiguration={key[0].upper() + key[1:]: value for key, value in cors.items()})
+    gateway.update_api(ApiId=api, CorsConfiguration=cors_of(body, parameters))
     for path, operations in body["paths"].items():
         for method, operation in operations.items():
             uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
@@ -212,8 +222,9 @@ def up(binaries):
         "Stage": "local",
         "JwtIssuer": f"{simulators}/identity",
         "JwksUrl": f"{simulators}/identity/.well-known/jwks.json",
-        "PublicBaseUrl": "http://127.0.0.1/",
-        "AllowedOrigin": "http://localhost:3000",
+        # Told to the one function that reads it as soon as the API exists.
+        "PublicBaseUrl": "https://not-known-yet/",
+        "AllowedOrigins": "http://localhost:3000",
         "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
         "FapshiApiUser": FAPSHI_USERS["FAPSHI_API_USER"],
         "FapshiPayoutUser": FAPSHI_USERS["FAPSHI_PAYOUT_USER"],
@@ -253,9 +264,18 @@ def tell_public_address(aws, function, address):
     )
 
 
+def is_ours(pid):
+    """Whether the process is still the one that was started: after a reboot its number may be somebody else's."""
+    try:
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(pathlib.PurePath(os.fsdecode(word)).name in ("simulators", "ministack") for word in command)
+
+
 def down():
     if STATE.exists():
-        for pid in json.loads(STATE.read_text())["pids"]:
+        for pid in filter(is_ours, json.loads(STATE.read_text())["pids"]):
             try:
                 os.killpg(pid, signal.SIGTERM)
             except ProcessLookupError:

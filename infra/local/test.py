@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -47,14 +48,34 @@ def cargo_deny():
         print("\n== installing cargo-deny into target/tools (some minutes, once)", flush=True)
         install = ["cargo", "install", "--quiet", "--locked", "--root", str(tools), "cargo-deny@0.20.2"]
         subprocess.run(install, check=True, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target" / "tools-build")})
-    return [str(program), "check", "bans", "licenses", "sources"]
+    return str(program)
+
+
+def advisories(tally, deny):
+    """Known vulnerabilities, where their database can be had; a machine without network still runs the rest."""
+    if subprocess.run([deny, "fetch", "db"], cwd=ROOT, capture_output=True, check=False).returncode:
+        print("\n== advisories: not checked, their database cannot be fetched", flush=True)
+        return
+    tally.run("advisories", [deny, "check", "--disable-fetch", "advisories"])
+
+
+def pgbouncer():
+    """The pooler that the stories put in front of Postgres: Debian's package, whose own service is not used."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    if not shutil.which("pgbouncer", path=path):
+        print("\n== installing pgbouncer", flush=True)
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "pgbouncer"], check=True)
+    return shutil.which("pgbouncer", path=path)
 
 
 def main():
     tally = Tally()
     tally.run("format", ["cargo", "fmt", "--all", "--check"])
     tally.run("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
-    tally.run("dependencies", cargo_deny())
+    deny = cargo_deny()
+    tally.run("dependencies", [deny, "check", "bans", "licenses", "sources"])
+    advisories(tally, deny)
     tally.run("template", [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "infra/local/test_template.py"])
     if tally.run("build", ["cargo", "build", "--workspace", "--all-targets"]):
         try:
@@ -76,6 +97,7 @@ def stories(tally):
     tally.run(
         "stories", ["cargo", "test", "--workspace", "--quiet"], TEST_DATABASE_URL=url, AWS_ENDPOINT_URL=stack["aws"],
         AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_REGION="us-east-1", RUST_BACKTRACE="0",
+        PGBOUNCER=pgbouncer(),
     )
 
 

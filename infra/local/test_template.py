@@ -16,9 +16,7 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Read by the code, set by nobody's template: the local stack's clock, and what Lambda itself sets.
 LOCAL_ONLY = {"CLOCK_OFFSET_FILE", "AWS_ENDPOINT_URL"}
-# Pooler clients that a Supabase project of the smallest size serves, and what we leave to the platform.
-POOLER_CLIENTS = 200
-API_CONCURRENCY = 150
+STAGE, ORIGINS = "second-stage", "https://a.example,https://b.example"
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +31,8 @@ def translated():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://code/function.zip"
     session = boto3.Session(region_name="us-east-1")
-    return Translator({}, Parser(), boto_session=session).translate(template, parameter_values={"Stage": "dev"})
+    parameters = {"Stage": STAGE, "AllowedOrigins": ORIGINS}
+    return Translator({}, Parser(), boto_session=session).translate(template, parameter_values=parameters)
 
 
 def of_type(template, kind):
@@ -42,6 +41,10 @@ def of_type(template, kind):
 
 def functions(template):
     return of_type(template, "AWS::Serverless::Function")
+
+
+def scheduled(template):
+    return {name: f for name, f in functions(template).items() if "ScheduleV2" in json.dumps(f.get("Events", {}))}
 
 
 def crate_of(function):
@@ -96,6 +99,29 @@ def test_every_queue_is_encrypted_and_dead_letters_are_kept_for_two_weeks(templa
             assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
 
 
+def test_a_second_stage_finds_every_name_free(translated):
+    """What is named here has the stage in its name; everything else is named by CloudFormation."""
+
+    def names_the_stage(value):
+        return "${Stage}" in json.dumps(value) or STAGE in json.dumps(value)
+
+    for resource, described in translated["Resources"].items():
+        for key, value in described["Properties"].items():
+            is_name = key.endswith("Name") and key not in ("MetricName", "StageName")
+            if is_name and (isinstance(value, str) or "Fn::Sub" in value):
+                assert names_the_stage(value), f"{resource}: {key} is {value}"
+    for name, alarm in of_type(translated, "AWS::CloudWatch::Alarm").items():
+        for namespace, *_ in queries(alarm):
+            assert str(namespace).startswith("AWS/") or names_the_stage(namespace), f"{name} counts every stage"
+
+
+def test_what_a_schedule_left_undone_is_not_tried_again_besides_the_next_tick(template):
+    for name, function in scheduled(template).items():
+        # Without this Lambda tries a failed run twice more, minutes later, beside the next ones.
+        assert function["EventInvokeConfig"]["MaximumRetryAttempts"] == 0, name
+        assert function["EventInvokeConfig"]["MaximumEventAgeInSeconds"] <= 60, name
+
+
 def test_every_schedule_says_what_happens_when_it_fails(template):
     for name, function in functions(template).items():
         for event in function.get("Events", {}).values():
@@ -110,6 +136,52 @@ def test_every_bucket_is_closed_and_encrypted(template):
     for name, bucket in of_type(template, "AWS::S3::Bucket").items():
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
         assert "BucketEncryption" in bucket, name
+        assert "LifecycleConfiguration" in bucket, name
+        kept = template["Resources"][name]
+        # A first deployment that fails must not leave a bucket behind that stops the second.
+        assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
+        policies = of_type(template, "AWS::S3::BucketPolicy").values()
+        [policy] = [json.dumps(p["PolicyDocument"]) for p in policies if logical_id(p["Bucket"]) == name]
+        assert '"Deny"' in policy and '"aws:SecureTransport": "false"' in policy, name
+
+
+def test_logs_end_and_the_access_log_has_no_ids_and_no_tokens(template):
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    assert all("RetentionInDays" in group for group in groups.values())
+    assert logical_id(template["Globals"]["Function"]["LoggingConfig"]["LogGroup"]) in groups
+    settings = template["Resources"]["Api"]["Properties"]["AccessLogSettings"]
+    assert logical_id(settings["DestinationArn"]) in groups
+    said = set(re.findall(r"\$context\.([\w.]+)", settings["Format"]))
+    assert "routeKey" in said
+    assert not {name for name in said if re.search("path|query|domain|authorizer|rawUri", name, re.IGNORECASE)}, said
+    json.loads(settings["Format"])
+
+
+def test_a_browser_may_read_when_to_try_again_and_send_what_an_upload_is_signed_with(translated):
+    api = translated["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"]
+    bucket = translated["Resources"]["ArtifactsBucket"]["Properties"]["CorsConfiguration"]
+    (condition, cors, _), (same, rules, _) = api["Fn::If"], bucket["Fn::If"]
+    [rule] = rules["CorsRules"]
+    assert condition == same == "HasOrigins"
+    assert cors["allowOrigins"] == {"Fn::Split": [",", ORIGINS]}
+    assert rule["AllowedOrigins"] == {"Fn::Split": [",", {"Ref": "AllowedOrigins"}]}
+    assert "retry-after" in cors["exposeHeaders"]
+    assert {"content-type", "if-none-match"} <= set(rule["AllowedHeaders"])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("PublicBaseUrl", ["https://api.example.com/", "https://x.example/base/"],
+         ["http://api.example.com/", "https://api.example.com", "https://x.example/?a=/", ""]),
+        ("AllowedOrigins", ["https://a.example", "https://a.example,http://localhost:3000"],
+         ["https://a.example/", "https://a.example, https://b.example", "https://a.example,", "*", "a.example"]),
+    ],
+)
+def test_an_address_that_would_fail_silently_is_refused(template, parameter, good, bad):
+    pattern = re.compile(template["Parameters"][parameter]["AllowedPattern"])
+    assert all(pattern.fullmatch(value) for value in good)
+    assert not any(pattern.fullmatch(value) for value in bad)
 
 
 def statements(template):
@@ -157,9 +229,7 @@ def variables_read(folder):
         "BatchPolicy::from_env": ["shared/platform/src/batch.rs"],
         "Door::from_env": ["shared/platform/src/webhook.rs"],
         "session_policy": ["shared/store/src/policy.rs"],
-        "Charging::from_env": [
-            "shared/platform/src/database.rs", "shared/store/src/policy.rs", "shared/store/src/charging.rs",
-        ],
+        "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/charging.rs"],
     }
     for group in set(GROUP.findall(code)):
         for home in homes[group]:
@@ -174,6 +244,12 @@ def test_every_variable_that_the_code_reads_is_set_and_every_one_that_is_set_is_
         assert read == given, f"{name} lacks {read - given} and is given {given - read}"
 
 
+def test_what_every_function_is_given_is_read_by_the_platform(template):
+    platform = "\n".join(file.read_text() for file in sorted((ROOT / "shared/platform/src").glob("*.rs")))
+    for variable in template["Globals"]["Function"]["Environment"]["Variables"]:
+        assert f'env::var("{variable}")' in platform, variable
+
+
 def test_secrets_are_given_by_name_and_may_be_read(template):
     for name, function in functions(template).items():
         for variable, value in function["Environment"]["Variables"].items():
@@ -182,6 +258,9 @@ def test_secrets_are_given_by_name_and_may_be_read(template):
                 path = (value["Fn::If"][1] if "Fn::If" in value else value)["Fn::Sub"]
                 allowed = [json.dumps(s["Resource"]) for n, s in statements(template) if n == name]
                 assert any(f"parameter{path}" in resource for resource in allowed), f"{name} may not read {path}"
+        # All are asked for by one call.
+        calls = [s["Action"] for n, s in statements(template) if n == name and "ssm:" in json.dumps(s["Action"])]
+        assert calls == ["ssm:GetParameters"], f"{name}: {calls}"
 
 
 def test_the_readmes_table_of_routes_is_the_templates(template):
@@ -206,35 +285,82 @@ def test_the_openapi_documents_routes_are_the_templates(template):
     assert described == deployed
 
 
-def test_every_alarm_points_to_a_section_of_the_runbook_and_everything_has_one(template):
-    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+def queries(alarm):
+    """What an alarm looks at, as (namespace, metric, its dimensions)."""
+    metrics = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    for metric in metrics or [alarm]:
+        yield metric["Namespace"], metric["MetricName"], {d["Name"]: d["Value"] for d in metric["Dimensions"]}
+
+
+def test_every_alarm_tells_the_topic_and_points_to_a_section_of_the_runbook(template):
     sections = {
         re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
         for title in re.findall(r"^## (.+)$", (ROOT / "infra/RUNBOOK.md").read_text(), re.MULTILINE)
     }
-    watched = set()
-    for name, alarm in alarms.items():
+    tells = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         file, section = alarm["AlarmDescription"].split("#")
         assert file == "infra/RUNBOOK.md" and section in sections, f"{name}: {section}"
-        assert alarm["TreatMissingData"] == "notBreaching", name
-        if alarm["Namespace"] == "Firstbell":
-            # Counts that a function writes into its own summary line, under its own name.
-            dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
-            counted = (ROOT / "functions" / dimensions["function"] / "src/main.rs").read_text()
-            assert dimensions["outcome"] == "ok" and f'"{alarm["MetricName"]}"' in counted, name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == tells, f"{name} rings nowhere"
+        # No news is good news, but of a schedule, of which no news is the bad news.
+        expected = "breaching" if name.endswith("StoppedAlarm") else "notBreaching"
+        assert alarm["TreatMissingData"] == expected, name
+
+
+def test_every_expression_of_an_alarm_counts_each_of_its_metrics(template):
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        if "Metrics" in alarm:
+            [expression] = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
+            ids = [query["Id"] for query in alarm["Metrics"] if "MetricStat" in query]
+            # A metric that nobody wrote for a while is no reason to forget the others.
+            assert re.findall(r"FILL\((\w+), 0\)", expression) == ids and len(ids) <= 10, name
+
+
+def test_everything_that_can_fail_unseen_is_watched(template):
+    watched = set()
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        for _, metric, dimensions in queries(alarm):
+            watched |= {(metric, logical_id(value)) for value in dimensions.values() if isinstance(value, dict)}
+
+    wanted = {("5xx", "Api")}
+    for name in of_type(template, "AWS::SQS::Queue"):
+        is_dead = name.endswith("DeadLetters")
+        wanted.add(("ApproximateNumberOfMessagesVisible" if is_dead else "ApproximateAgeOfOldestMessage", name))
+    for name, function in functions(template).items():
+        # A route that fails is a 5xx of the API; of everything else nobody would hear.
+        if "HttpApi" not in json.dumps(function.get("Events", {})):
+            wanted.add(("Errors", name))
+    wanted |= {("Invocations", name) for name in scheduled(template)}
+    assert wanted <= watched, f"nothing watches {wanted - watched}"
+
+
+def test_every_count_that_an_alarm_looks_at_is_written(template):
+    """Counts that a function writes into its own summary line, under its own name."""
+    written = (ROOT / "shared/platform/src/invocation.rs").read_text()
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        for namespace, metric, dimensions in queries(alarm):
+            if "Firstbell" not in json.dumps(namespace):
+                continue
+            if "function" not in dimensions:
+                assert dimensions == {"outcome": "panicked"} and f'"{metric}"' in written, name
+                continue
+            sources = sorted((ROOT / "functions" / dimensions["function"] / "src").rglob("*.rs"))
+            counted = "\n".join(source.read_text() for source in sources)
+            assert dimensions["outcome"] == "ok" and f'"{metric}"' in counted, f"{name}: {metric}"
+
+
+def test_all_functions_together_stay_below_the_poolers_clients(template):
+    """One connection each: consumers are bounded by their mapping, everything else by what is reserved."""
+    sources = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    bounds = {logical_id(s["FunctionName"]): s["ScalingConfig"]["MaximumConcurrency"] for s in sources}
+    for name, function in functions(template).items():
+        if "DATABASE_URL_PARAMETER" not in function["Environment"]["Variables"] or name in bounds:
             continue
-        watched.add(logical_id(alarm["Dimensions"][0]["Value"]))
-    missing = {*functions(template), *of_type(template, "AWS::SQS::Queue"), "Api"} - watched
-    assert not missing, f"nothing watches {missing}"
-
-
-def test_consumers_and_the_api_together_stay_below_the_poolers_clients(template):
-    consumers = sum(
-        source["ScalingConfig"]["MaximumConcurrency"]
-        for source in of_type(template, "AWS::Lambda::EventSourceMapping").values()
-    )
-    schedules = sum("ScheduleV2" in json.dumps(function) for function in functions(template).values())
-    assert consumers + schedules + API_CONCURRENCY <= POOLER_CLIENTS
+        condition, bound, otherwise = function["ReservedConcurrentExecutions"]["Fn::If"]
+        assert (condition, otherwise) == ("ReservesConcurrency", {"Ref": "AWS::NoValue"}), name
+        bounds[name] = bound if isinstance(bound, int) else template["Parameters"][bound["Ref"]]["Default"]
+    budget = template["Metadata"]["DatabaseConnections"]
+    assert sum(bounds.values()) <= budget["PoolerClients"] - budget["LeftForOthers"], bounds
 
 
 def test_every_function_has_a_sample_event(template):
@@ -254,6 +380,7 @@ def test_imports_run_one_way():
     house = {"domain", "platform", "providers", "store", "migrations", "simulators"}
     for folder, may in allowed.items():
         manifest = (ROOT / folder / "Cargo.toml").read_text()
-        dependencies = manifest.split("[dependencies]")[1]
+        # Not what only its tests need.
+        [dependencies] = re.findall(r"^\[dependencies\]$(.*?)(?=^\[|\Z)", manifest, re.MULTILINE | re.DOTALL)
         imported = {name for name in house if re.search(rf"^{name}\b", dependencies, re.MULTILINE)}
         assert imported <= may, f"{folder} imports {imported - may}"

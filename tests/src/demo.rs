@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use stories::cast::{Cast, Lesson, owner};
 use stories::stack::{Answer, Stack, root};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 const WHITEBOARD: &[u8] = include_bytes!("../../events/create-snapshot-upload/whiteboard.png");
 
@@ -70,16 +71,16 @@ impl Story {
         format!("api/bookings/{}{tail}", self.lesson.id)
     }
 
-    async fn call(&self, person: uuid::Uuid, method: Method, tail: &str, body: Option<Value>) -> Answer {
+    async fn call(&self, person: Uuid, method: Method, tail: &str, body: Option<Value>) -> Answer {
         let token = self.stack.sign_in(person).await;
         self.stack.call(method, &self.path(tail), &token, body).await
     }
 
-    async fn join(&self, person: uuid::Uuid) -> Answer {
+    async fn join(&self, person: Uuid) -> Answer {
         self.call(person, Method::POST, "/launch", None).await
     }
 
-    async fn card(&self, person: uuid::Uuid) -> Value {
+    async fn card(&self, person: Uuid) -> Value {
         self.call(person, Method::GET, "", None).await.body
     }
 
@@ -114,6 +115,27 @@ impl Story {
             .await
             .expect("a count");
         row.get(0)
+    }
+
+    /// What `sql` counts of the lesson once it is at least `least`, or as it is when patience ends.
+    async fn count_until(&self, sql: &str, least: i64) -> i64 {
+        let began = Instant::now();
+        loop {
+            let count = self.count(sql).await;
+            if count >= least || began.elapsed() > PATIENCE {
+                return count;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Something happens in a room, of which the vendor tells at once; whether each webhook was taken.
+    async fn happens(&self, room: &Value, what: &str, who: Option<Uuid>, at: Timestamp) -> bool {
+        let who = who.map(|who| who.to_string()).unwrap_or_default();
+        let act = json!({"room_id": room, "what": what, "who": who, "at": at});
+        let told = self.stack.direct("/lessonspace/_control/act", act).await;
+        let statuses = told["statuses"].as_array().cloned().unwrap_or_default();
+        !statuses.is_empty() && statuses.iter().all(|status| *status == 202)
     }
 }
 
@@ -178,6 +200,16 @@ async fn beside_the_platform(story: &mut Story) {
     story.write(&back).await;
     let count = story.count(listed).await;
     story.step("until the platform takes it back", 0, count);
+}
+
+/// What each minute brings, brought now.
+async fn without_a_call(story: &mut Story) {
+    Story::chapter("Nobody calls for the lesson's session");
+    story.stack.invoke("Reconcile").await;
+    let made = story
+        .count_until("SELECT count(*) FROM sessions WHERE booking_id = $1", 1)
+        .await;
+    story.step("and within a minute there is one", 1, made);
 }
 
 async fn in_the_room(story: &mut Story) {
@@ -289,9 +321,7 @@ async fn afterwards(story: &mut Story) {
         "completed",
         card["join_state"].clone(),
     );
-    let events = story
-        .count("SELECT count(*) FROM provider_events WHERE booking_id = $1 AND status = 'applied'")
-        .await;
+    let events = story.count_until(APPLIED, 2).await;
     story.step("six deliveries were two events", 2, events);
     let queued = story.count("SELECT count(*) FROM caas_recalculation_queue q JOIN bookings b ON b.tutor_id = q.profile_id WHERE b.id = $1").await;
     story.step("and the tutor's credibility is recalculated once", 1, queued);
@@ -302,6 +332,35 @@ async fn afterwards(story: &mut Story) {
         .open(recording.body["url"].as_str().unwrap_or_default())
         .await;
     story.step("and it plays", 200, plays);
+}
+
+/// The lesson reached its end, which is certain: nobody waits for the room to close.
+async fn the_first_outcome(story: &mut Story) {
+    Story::chapter("The lesson has its outcome");
+    let id = "SELECT id::text FROM sessions WHERE booking_id = $1";
+    let row = story.database.query_one(id, &[&story.lesson.id]).await;
+    let session = json!(row.expect("a session").get::<_, String>(0));
+    let charge = settled(story, &session).await;
+    story.step(
+        "both were there until after the planned end: status, charge, payout, fee",
+        json!(["COMPLETED_ASSUMED", 10_000, 9_000, 1_000]),
+        amounts(&charge),
+    );
+    let known = &charge["explanation"]["known"];
+    let seen = json!([
+        known["tutor"]["presence"],
+        known["learner"]["presence"],
+        known["lesson_ended_at"]
+    ]);
+    let ended = story.lesson.ends_at() + SignedDuration::from_mins(5);
+    story.step(
+        "and the charge says who was there, and until when",
+        json!(["present", "present", ended.to_string()]),
+        seen,
+    );
+    let waits = "SELECT count(*) FROM payments WHERE status = 'failed' AND reason = 'no_card'";
+    let asked = count_when(story, waits, |count| count >= 1).await;
+    story.step("the parent, who has left no card, is asked to pay", 1, asked);
 }
 
 async fn the_whiteboard(story: &mut Story) {
@@ -317,7 +376,11 @@ async fn the_whiteboard(story: &mut Story) {
         .await;
     story.step("the tutor gets a presigned upload", 201, upload.status);
     let url = upload.body["url"].as_str().unwrap_or_default().to_owned();
-    let headers = |content_type: &str| vec![("content-type".to_owned(), content_type.to_owned())];
+    let headers = |content_type: &str| {
+        [("content-type", content_type), ("if-none-match", "*")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
+    };
     let script = story
         .stack
         .put(&url, &headers("text/html"), b"<script>".to_vec())
@@ -431,6 +494,7 @@ async fn count_when(story: &Story, sql: &str, is_there: impl Fn(i64) -> bool) ->
     }
 }
 
+const APPLIED: &str = "SELECT count(*) FROM provider_events WHERE booking_id = $1 AND status = 'applied'";
 const PAID: &str = "SELECT count(*) FROM payments WHERE status = 'paid'";
 /// Collections that are paid and refunds that their gateways took; and of those, which are done.
 const MOVED: &str = "SELECT (SELECT count(*) FROM refunds WHERE status IN ('pending', 'done'))
@@ -499,14 +563,29 @@ async fn paying(story: &mut Story, starts_at: Timestamp) -> [Sold; 3] {
     );
     let paid = count_when(story, PAID, |count| count >= 3).await;
     story.step("a card is kept, two lessons are paid", 3, paid);
+    let card = json!({"method": "saved_card"});
+    let agreed = story
+        .call(story.cast.parent, Method::POST, "/payment", Some(card))
+        .await;
+    story.step(
+        "the parent lets that card pay the first lesson, too",
+        200,
+        agreed.status,
+    );
+    let paid = count_when(story, PAID, |count| count >= 4).await;
+    story.step("and it is paid", 4, paid);
     sold
 }
 
 /// After the outcomes: the card is charged, what was too much goes back.
 async fn squared(story: &mut Story, sold: &[Sold; 3]) {
     Story::chapter("The money moves");
-    let moved = count_when(story, MOVED, |count| count >= 3).await;
-    story.step("one charge and two refunds, and no more", 3, moved);
+    let moved = count_when(story, MOVED, |count| count >= 4).await;
+    story.step(
+        "the two charges of the card and two refunds, and no more",
+        4,
+        moved,
+    );
     gateways_tell(story).await;
     let done = count_when(story, GIVEN_BACK, |count| count >= 2).await;
     story.step("both refunds arrive", 2, done);
@@ -518,8 +597,8 @@ async fn squared(story: &mut Story, sold: &[Sold; 3]) {
             .collect()
     };
     story.step(
-        "Stripe's own record: paid ahead, and the card on file",
-        json!([10_000, 10_000]),
+        "Stripe's own record: paid ahead, and twice the card on file",
+        json!([10_000, 10_000, 10_000]),
         of("payment_intent", "amount_received"),
     );
     story.step(
@@ -596,21 +675,59 @@ fn amounts(charge: &Value) -> Value {
     ])
 }
 
-async fn three_sessions(story: &mut Story) {
-    let starts_at = story.lesson.ends_at() + SignedDuration::from_hours(1);
-    let sold = paying(story, starts_at).await;
-    Story::chapter("Of the three, one is held, one student does not come, one ends early");
-    let [held, absent, early] = [0, 1, 2].map(|n| sold[n].session.clone());
-    let early_lesson = sold[2].lesson;
+/// What the next minutes bring until the session has its outcome; why it costs what it costs.
+async fn settled(story: &Story, session: &Value) -> Value {
+    let began = Instant::now();
+    loop {
+        story.stack.invoke("Reconcile").await;
+        story.stack.invoke("RelayOutbox").await;
+        process_charges(story).await;
+        let charge = on_session(story, Method::GET, session, "charge").await;
+        if charge.status == 200 || began.elapsed() > PATIENCE {
+            return charge.body;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// One outcome, explained.
+async fn outcome(story: &mut Story, what: &str, session: &Value, expected: Value) {
+    let charge = settled(story, session).await;
+    story.step(what, expected, amounts(&charge));
+    println!("       {}", charge["explanation"]["arithmetic"]);
+}
+
+/// Joins a lesson, before it starts; the room.
+async fn join_lesson(story: &mut Story, sold: &Sold, person: Uuid) -> Value {
+    story.lesson = sold.lesson;
+    story.join(person).await.body["room_id"].clone()
+}
+
+/// The tutor comes to all three, the student to the last; the tutor of the first two marks them absent.
+async fn marks(story: &mut Story, sold: &[Sold; 3], starts_at: Timestamp) -> [Value; 3] {
+    let (tutor, student) = (story.cast.tutor, story.cast.student);
+    story.travel_to(starts_at - SignedDuration::from_mins(1));
+    let mut rooms = [Value::Null, Value::Null, Value::Null];
+    for (room, one) in rooms.iter_mut().zip(sold) {
+        *room = join_lesson(story, one, tutor).await;
+    }
+    join_lesson(story, &sold[2], student).await;
+
     story.travel_to(starts_at + SignedDuration::from_mins(1));
-    story.lesson = early_lesson;
-    let room = story.join(story.cast.tutor).await.body["room_id"].clone();
+    let mut all_taken = true;
+    for room in &rooms {
+        all_taken &= story.happens(room, "enter", Some(tutor), starts_at).await;
+    }
+    all_taken &= story.happens(&rooms[2], "enter", Some(student), starts_at).await;
+    story.step("the tutor is in each room, the student in one", true, all_taken);
+    let [late, absent, early] = [0, 1, 2].map(|n| sold[n].session.clone());
     let too_early = on_session(story, Method::POST, &absent, "mark-no-show").await;
     story.step(
         "after a minute the tutor may not mark a no-show",
         "409 no-show-too-early",
         too_early.verdict(),
     );
+
     story.travel_to(starts_at + SignedDuration::from_mins(21));
     let (one, two, marked) = join3(
         process_charges(story),
@@ -623,44 +740,102 @@ async fn three_sessions(story: &mut Story) {
         json!([200, 200, 200]),
         json!([one, two, marked.status]),
     );
-    story.travel_to(starts_at + SignedDuration::from_mins(31));
-    let ended = starts_at + SignedDuration::from_mins(30);
-    let play =
-        json!({"room_id": room, "started_at": starts_at, "ended_at": ended, "times": 1, "reversed": false});
-    story.stack.direct("/lessonspace/_control/session", play).await;
+    story.step(
+        "the money moves at the planned end",
+        sold[1].lesson.ends_at().to_string(),
+        marked.body["settles_at"].clone(),
+    );
+    let marked = on_session(story, Method::POST, &late, "mark-no-show").await;
+    story.step("another student is marked, too", 200, marked.status);
+    // The session's start, and that two came.
+    story.count_until(APPLIED, 3).await;
+    let contradicted = on_session(story, Method::POST, &early, "mark-no-show").await;
+    story.step(
+        "but not the one who is in the room",
+        "409 no-show-contradicted",
+        contradicted.verdict(),
+    );
+    let card = story.card(story.cast.parent).await;
+    story.step("whose card says live", "live", card["join_state"].clone());
+    rooms
+}
+
+/// One student comes late, so the mark is taken back; one lesson breaks off.
+async fn second_thoughts(story: &mut Story, sold: &[Sold; 3], rooms: &[Value; 3], starts_at: Timestamp) {
+    let student = story.cast.student;
+    let minute = |minute| starts_at + SignedDuration::from_mins(minute);
+    story.travel_to(minute(22));
+    join_lesson(story, &sold[0], student).await;
+    story.travel_to(minute(23));
+    story.happens(&rooms[0], "enter", Some(student), minute(22)).await;
+    let taken_back = on_session(story, Method::DELETE, &sold[0].session, "mark-no-show").await;
+    story.step(
+        "the late student comes, and the tutor takes the mark back",
+        json!([200, "JOIN_OPEN"]),
+        json!([taken_back.status, taken_back.body["status"]]),
+    );
+
+    story.travel_to(minute(31));
+    story.happens(&rooms[1], "end", None, minute(25)).await;
+    story.happens(&rooms[2], "end", None, minute(30)).await;
+    story.lesson = sold[2].lesson;
     let seen = story.card_when(|card| card["meeting_ended_at"].is_string()).await;
     story.step(
-        "the third meeting ends after half an hour",
-        ended.to_string(),
-        seen["meeting_ended_at"].clone(),
+        "the third meeting breaks off after half an hour, and could go on",
+        json!([minute(30).to_string(), "ready"]),
+        json!([seen["meeting_ended_at"], seen["join_state"]]),
     );
-    story.travel_to(starts_at + SignedDuration::from_secs(60 * 60 + 1));
-    let (one, two, marked) = join3(
-        process_charges(story),
-        process_charges(story),
-        on_session(story, Method::POST, &absent, "mark-no-show"),
+}
+
+async fn three_sessions(story: &mut Story) {
+    let starts_at = story.lesson.ends_at() + SignedDuration::from_hours(1);
+    let sold = paying(story, starts_at).await;
+    Story::chapter("Of the three, one is held, one student does not come, one breaks off");
+    let [held, absent, early] = [0, 1, 2].map(|n| sold[n].session.clone());
+    let rooms = marks(story, &sold, starts_at).await;
+    second_thoughts(story, &sold, &rooms, starts_at).await;
+
+    let ends_at = starts_at + SignedDuration::from_mins(60);
+    story.travel_to(ends_at + SignedDuration::from_secs(2));
+    let told = join(process_charges(story), process_charges(story)).await;
+    story.step(
+        "at the planned end two process-charges settle what is certain",
+        json!([200, 200]),
+        json!([told.0, told.1]),
+    );
+    let half = json!(["NO_SHOW_STUDENT", 2_500, 2_250, 250]);
+    outcome(
+        story,
+        "the mark that stood: status, charge, payout, fee",
+        &absent,
+        half,
     )
     .await;
-    let told = json!([one, two, marked.verdict()]);
+    let again = on_session(story, Method::POST, &absent, "mark-no-show").await;
+    story.step("a second mark is refused", "409 session-settled", again.verdict());
+    let waits = on_session(story, Method::GET, &early, "charge").await;
     story.step(
-        "at the end two process-charges settle, and a second mark is refused",
-        json!([200, 200, "409 session-settled"]),
-        told,
+        "the lesson that broke off waits until nobody can come back",
+        "404 not-settled",
+        waits.verdict(),
     );
-    let expected = [
-        (held, json!(["COMPLETED_ASSUMED", 10_000, 9_000, 1_000])),
-        (absent, json!(["NO_SHOW_STUDENT", 2_500, 2_250, 250])),
-        (early, json!(["EARLY_END_SHORT", 0, 0, 0])),
-    ];
-    for (session, outcome) in expected {
-        let charge = on_session(story, Method::GET, &session, "charge").await.body;
-        story.step(
-            "one outcome, explained: status, charge, payout, fee",
-            outcome,
-            amounts(&charge),
-        );
-        println!("       {}", charge["explanation"]["arithmetic"]);
-    }
+
+    story.travel_to(ends_at + SignedDuration::from_mins(2));
+    story
+        .happens(&rooms[0], "end", None, ends_at + SignedDuration::from_mins(1))
+        .await;
+    let all = json!(["COMPLETED_ASSUMED", 10_000, 9_000, 1_000]);
+    outcome(
+        story,
+        "the one whose student came late went on to its end",
+        &held,
+        all,
+    )
+    .await;
+
+    story.travel_to(ends_at + SignedDuration::from_secs(15 * 60 + 2));
+    let nothing = json!(["EARLY_END_SHORT", 0, 0, 0]);
+    outcome(story, "the room has closed, and nobody was back", &early, nothing).await;
     squared(story, &sold).await;
 }
 
@@ -690,8 +865,10 @@ async fn main() -> ExitCode {
     };
     before_the_lesson(&mut story).await;
     beside_the_platform(&mut story).await;
+    without_a_call(&mut story).await;
     in_the_room(&mut story).await;
     afterwards(&mut story).await;
+    the_first_outcome(&mut story).await;
     the_whiteboard(&mut story).await;
     the_stranger(&mut story).await;
     three_sessions(&mut story).await;

@@ -2,7 +2,6 @@
 
 use crate::harness::{Aws, record};
 use aws_lambda_events::sqs::SqsEvent;
-use aws_sdk_sqs::types::QueueAttributeName;
 use futures::future::pending;
 use jiff::{SignedDuration, Timestamp};
 use platform::batch::{BatchPolicy, Job, JobError, consume};
@@ -185,32 +184,6 @@ async fn a_message_that_is_in_the_batch_twice_is_processed_once() {
 }
 
 #[tokio::test]
-async fn in_a_fifo_queue_nothing_of_a_group_is_done_after_its_first_failure() {
-    let grouped = |id: &str, group: &str, order: &str| {
-        let mut message = message(id, order);
-        message["eventSourceARN"] = "arn:aws:sqs:us-east-1:000000000000:orders.fifo".into();
-        message["attributes"]["MessageGroupId"] = group.into();
-        message
-    };
-    let outcome = work(vec![
-        grouped("a1", "a", "succeed"),
-        grouped("b1", "b", "panic"),
-        grouped("a2", "a", "succeed"),
-        grouped("b2", "b", "succeed"),
-        grouped("b3", "b", "succeed"),
-        grouped("a3", "a", "fail_for_good"),
-        grouped("a4", "a", "succeed"),
-    ])
-    .await;
-    assert_eq!(sorted(outcome.answer.unwrap()), ["b1", "b2", "b3"]);
-    assert_eq!(
-        sorted(outcome.done),
-        ["a1", "a2", "a4"],
-        "what was set aside does not block its group"
-    );
-}
-
-#[tokio::test]
 async fn permanent_failures_go_to_quarantine_and_are_not_delivered_again() {
     let outcome = work(vec![message("a", "fail_for_good"), message("b", "fail_for_now")]).await;
     assert_eq!((outcome.answer, outcome.set_aside), (Ok(vec!["b".into()]), 1));
@@ -229,55 +202,69 @@ async fn a_record_that_hangs_fails_alone_and_in_time() {
     assert_eq!(sorted(outcome.done), ["a", "b"]);
 }
 
+/// Takes what is visible in the queue, waiting for it for so many seconds, and hides it for ten minutes.
+async fn receive(aws: &Aws, queue: &str, seconds: i32) -> Vec<aws_sdk_sqs::types::Message> {
+    let request = aws
+        .sqs
+        .receive_message()
+        .queue_url(queue)
+        .wait_time_seconds(seconds)
+        .visibility_timeout(600);
+    request.send().await.unwrap().messages.unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_transient_failure_comes_back_after_a_delay_of_its_own() {
     let aws = Aws::connect().await;
     let queue = aws.queue("orders").await;
     let arn = aws.arn(&queue).await;
     let order = message("a", "fail_for_now")["body"].as_str().unwrap().to_owned();
-    aws.sqs
-        .send_message()
-        .queue_url(&queue)
-        .message_body(order)
-        .send()
-        .await
-        .unwrap();
-    let received = aws
-        .sqs
-        .receive_message()
-        .queue_url(&queue)
-        .visibility_timeout(600)
-        .send()
-        .await
-        .unwrap();
-    let message = &received.messages()[0];
-    let mut delivered = record(
-        message.message_id().unwrap(),
-        message.body().unwrap(),
-        message.receipt_handle().unwrap(),
+    let send = aws.sqs.send_message().queue_url(&queue).message_body(order);
+    send.send().await.unwrap();
+    let received = receive(&aws, &queue, 0).await;
+    let delivered = record(
+        received[0].message_id().unwrap(),
+        received[0].body().unwrap(),
+        received[0].receipt_handle().unwrap(),
         &arn,
     );
-    // A first receipt would come back within two seconds; the stories do not wait for clocks, so the
-    // hundredth is delivered, which comes back within a quarter of an hour.
-    delivered["attributes"]["ApproximateReceiveCount"] = "100".into();
-    let before = hidden_until(&aws, &queue).await;
+
     let outcome = work(vec![delivered]).await;
+
     assert_eq!(outcome.answer.map(|failed| failed.len()), Ok(1));
+    assert_eq!(receive(&aws, &queue, 0).await.len(), 0, "it is visible at once");
+    let again = receive(&aws, &queue, 5).await;
     assert_eq!(
-        (before, hidden_until(&aws, &queue).await),
-        (1, 1),
-        "hidden, not visible at once"
+        again.len(),
+        1,
+        "without a delay of its own it stays hidden for ten minutes"
     );
 }
 
-async fn hidden_until(aws: &Aws, queue: &str) -> u32 {
-    let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
-    let request = aws
-        .sqs
-        .get_queue_attributes()
-        .queue_url(queue)
-        .attribute_names(hidden.clone());
-    request.send().await.unwrap().attributes.unwrap()[&hidden]
-        .parse()
-        .unwrap()
+#[tokio::test]
+async fn a_message_that_failed_often_stays_away_for_longer() {
+    let aws = Aws::connect().await;
+    let queue = aws.queue("orders").await;
+    let arn = aws.arn(&queue).await;
+    let order = message("a", "fail_for_now")["body"].as_str().unwrap().to_owned();
+    let send = aws.sqs.send_message().queue_url(&queue).message_body(order);
+    send.send().await.unwrap();
+    // Visible again at once, if nobody puts it off.
+    let request = aws.sqs.receive_message().queue_url(&queue).visibility_timeout(1);
+    let received = request.send().await.unwrap().messages.unwrap();
+    let mut delivered = record(
+        received[0].message_id().unwrap(),
+        received[0].body().unwrap(),
+        received[0].receipt_handle().unwrap(),
+        &arn,
+    );
+    delivered["attributes"]["ApproximateReceiveCount"] = "10".into();
+
+    work(vec![delivered]).await;
+
+    assert_eq!(
+        receive(&aws, &queue, 3).await.len(),
+        0,
+        "it is back within three seconds"
+    );
 }

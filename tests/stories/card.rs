@@ -1,9 +1,12 @@
 //! The booking card, the student on it, and the recording behind it.
 
 use crate::harness::World;
+use domain::ids::{BookingId, ProfileId};
 use jiff::SignedDuration;
+use platform::database::Database;
 use serde_json::{Value, json};
 use simulators::lessonspace::Faults;
+use store::bookings;
 use stories::cast::Lesson;
 use uuid::Uuid;
 
@@ -168,4 +171,27 @@ async fn a_guardian_assigns_and_clears_the_student_until_the_lesson_starts() {
         "409 lesson-started"
     );
     assert_eq!(world.booking(&lesson).await["student_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_assignment_that_is_sent_twice_because_its_answer_was_lost_succeeds_twice() {
+    let world = World::new().await;
+    let lesson = world.lesson_in(60).await;
+    let database = Database::at(&world.environment["DATABASE_URL"]);
+    let (parent, student) = (ProfileId(world.cast.parent), ProfileId(world.cast.student));
+    let seen = bookings::seen_by(&database, BookingId(lesson.id), parent, Some(student));
+    let seen = seen.await.unwrap().unwrap();
+
+    for assigned in [None, None, Some(student), Some(student)] {
+        let before = domain::booking::Booking {
+            parties: domain::people::Parties {
+                // As it was before the first of the two was sent.
+                student: if assigned.is_none() { Some(student) } else { None },
+                ..seen.booking.parties
+            },
+            ..seen.booking.clone()
+        };
+        let answer = bookings::assign_student(&database, &before, assigned).await;
+        assert_eq!(answer.unwrap(), Some(assigned));
+    }
 }

@@ -4,6 +4,7 @@ use crate::harness::{migrated_database, owner_url, service_url};
 use futures::future::join_all;
 use platform::database::{Database, DatabaseError};
 use stories::cast::owner;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 async fn backends(database: &str) -> i64 {
@@ -50,6 +51,63 @@ async fn a_server_that_never_answers_is_not_waited_for() {
     let answer = database.query("SELECT 1", &[]).await;
     assert!(matches!(answer, Err(DatabaseError::Unavailable(_))), "{answer:?}");
     silent.abort();
+}
+
+#[tokio::test]
+async fn nobody_on_the_way_can_talk_us_out_of_encryption() {
+    for said in ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-full"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let somebody = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 8];
+            connection.read_exact(&mut asked).await.unwrap();
+            connection.write_all(b"N").await.unwrap();
+            let mut overheard = Vec::new();
+            connection.read_to_end(&mut overheard).await.unwrap();
+            (asked, overheard)
+        });
+
+        let url = format!("postgres://firstbell_service:a-password@{address}/x{said}");
+        let answer = Database::at(&url).query("SELECT 1", &[]).await.unwrap_err();
+
+        assert_eq!(
+            answer.to_string(),
+            "database unavailable: the server offers no TLS",
+            "{said}"
+        );
+        let (asked, overheard) = somebody.await.unwrap();
+        assert_eq!(
+            asked,
+            [0, 0, 0, 8, 4, 210, 22, 47],
+            "{said}: not a request for TLS"
+        );
+        assert!(overheard.is_empty(), "{said}: went on in clear text");
+    }
+}
+
+#[tokio::test]
+async fn why_there_is_no_connection_is_told_without_the_address() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let missing = format!("{}_not", service_url("postgres").replace("?sslmode=disable", ""));
+    for (url, why) in [
+        ("postgres://x@:y:z".to_owned(), "malformed address"),
+        (
+            format!("postgres://x@127.0.0.1:{port}/x?sslmode=disable"),
+            "no server listens at the address",
+        ),
+        (
+            "postgres://x@nowhere.invalid/x?sslmode=disable".to_owned(),
+            "no route to the server",
+        ),
+        (format!("{missing}?sslmode=disable"), "there is no such database"),
+    ] {
+        let answer = Database::at(&url).query("SELECT 1", &[]).await.unwrap_err();
+        assert_eq!(answer.to_string(), format!("database unavailable: {why}"));
+    }
 }
 
 #[tokio::test]

@@ -426,7 +426,7 @@ async fn deleted_is_called_off_and_a_lesson_that_has_begun_stays_as_it_is() {
     );
     assert_eq!(
         beside.settled(held, 70).await,
-        json!(["COMPLETED_ASSUMED", 10_000, "reached_end"])
+        json!(["COMPLETED_ASSUMED", 10_000, "nothing_contrary"])
     );
 
     let refused = beside.decide("accept", &begun, "status").await;
@@ -500,7 +500,7 @@ async fn what_an_operator_accepts_counts_once_and_what_they_reject_does_not() {
     );
     assert_eq!(
         beside.settled(session, 121).await,
-        json!(["COMPLETED_ASSUMED", 4_000, "reached_end"])
+        json!(["COMPLETED_ASSUMED", 4_000, "nothing_contrary"])
     );
 }
 
@@ -1218,9 +1218,8 @@ async fn an_accepted_move_keeps_what_the_provider_saw() {
     let beside = Beside::open().await;
     let lesson = beside.world.lesson_in(-40).await;
     let session = beside.session(&lesson).await;
-    let seen = "UPDATE bookings SET meeting_started_at = session_start_time, meeting_ended_at = session_start_time + interval '20 minutes';
-                UPDATE sessions SET meeting_started_at = scheduled_start_at, meeting_ended_at = scheduled_start_at + interval '20 minutes'";
-    beside.world.owner.batch_execute(seen).await.unwrap();
+    let end = lesson.starts_at + jiff::SignedDuration::from_mins(20);
+    beside.world.room_ended(&lesson, end).await;
     beside
         .write(
             &lesson,
@@ -1231,7 +1230,7 @@ async fn an_accepted_move_keeps_what_the_provider_saw() {
     beside.decide("accept", &lesson, "start").await.unwrap();
 
     assert_eq!(
-        beside.settled(session, 30).await,
+        beside.settled(session, 45).await,
         json!(["EARLY_END_SHORT", 0, "ended_early"])
     );
 }

@@ -37,7 +37,7 @@ pub(crate) const FAPSHI_PAYOUT_KEY: &str = "FAK_TEST_of-the-payouts";
 pub(crate) const FAPSHI_WEBHOOK_SECRET: &str = "a-secret-agreed-with-fapshi";
 const TEMPLATE: &str = "stories_template";
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the stories by `make test`"))
 }
 
@@ -222,6 +222,13 @@ impl World {
         Self::around(&database, cast).await
     }
 
+    /// One in which presence decides.
+    pub(crate) async fn proving() -> Self {
+        let mut world = Self::new().await;
+        world.environment.insert("ATTENDANCE".into(), "proven".into());
+        world
+    }
+
     /// Everything around a database that has the schema and these people.
     pub(crate) async fn around(database: &str, cast: Cast) -> Self {
         let owner = owner(&owner_url(database)).await;
@@ -289,6 +296,9 @@ impl World {
             ("DEAD_LETTER_QUEUE_URL", dead_letters.clone()),
             ("ARTIFACTS_BUCKET", artifacts.clone()),
             ("CLOCK_OFFSET_FILE", clock.display().to_string()),
+            // Most stories are not about presence, and play nobody's: they take the seed's letter, by which everybody is
+            // assumed to have come. Those that are about it say `proven`.
+            ("ATTENDANCE", "assumed".to_owned()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self {
@@ -320,6 +330,12 @@ impl World {
     /// Moves the world's clock to so many minutes from the machine's now.
     pub(crate) fn travel(&self, minutes: i64) {
         std::fs::write(&self.clock, (minutes * 60).to_string()).unwrap();
+    }
+
+    /// Moves the world's clock to `instant`, or up to a second past it: it is shifted by whole seconds.
+    pub(crate) fn travel_to(&self, instant: Timestamp) {
+        let away = instant.duration_since(Timestamp::now()).as_millis();
+        std::fs::write(&self.clock, (away.div_euclid(1_000) + 1).to_string()).unwrap();
     }
 
     pub(crate) async fn function(&self, name: &str) -> Function {
@@ -393,6 +409,29 @@ impl World {
             .query_one("SELECT to_jsonb(b) FROM bookings b WHERE id = $1", &[&lesson.id])
             .await;
         row.unwrap().get(0)
+    }
+
+    /// The rest of a session's hour passes, and nobody else's: its money moves at its planned end.
+    pub(crate) async fn session_passes(&self, session: Uuid) {
+        let sql = "UPDATE sessions
+                   SET scheduled_start_at = scheduled_start_at - interval '1 hour', scheduled_end_at = scheduled_end_at - interval '1 hour',
+                       no_show_marked_at = no_show_marked_at - interval '1 hour', due_at = due_at - interval '1 hour'
+                   WHERE id = $1";
+        self.owner.execute(sql, &[&session]).await.unwrap();
+        let tick = self.function("process-charges").await;
+        tick.invoke(json!({})).await.unwrap();
+    }
+
+    /// The room of the lesson's session was held open from the planned start until `end`, whoever was in it, and its
+    /// provider was asked after it had closed.
+    pub(crate) async fn room_ended(&self, lesson: &Lesson, end: Timestamp) {
+        let sql = "UPDATE sessions s
+                   SET evidence = jsonb_build_object('spans', jsonb_build_object('span', jsonb_build_array(
+                           extract(epoch FROM s.scheduled_start_at)::bigint * 1000,
+                           extract(epoch FROM $2::timestamptz)::bigint * 1000, false, false))),
+                       asked_at = closes_at(s) + interval '1 hour', due_at = CASE WHEN s.decisions > 0 THEN $2 ELSE s.due_at END
+                   WHERE booking_id = $1";
+        self.owner.execute(sql, &[&lesson.id, &end]).await.unwrap();
     }
 
     pub(crate) async fn count(&self, table: &str) -> i64 {

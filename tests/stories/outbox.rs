@@ -89,3 +89,62 @@ async fn a_queue_that_takes_nothing_leaves_everything_in_the_outbox() {
     assert_eq!((swept.sent, swept.left), (0, 4));
     assert_eq!(unsent(&owner).await, 4);
 }
+
+/// Everything that is tidied, once at each age that matters; named by its age in days. `$1` stands for now: several
+/// statements at once take no parameters.
+const AGED: &str = "
+    INSERT INTO outbox (id, queue, envelope, due_at, sent_at)
+    SELECT gen_random_uuid(), 'gone', to_jsonb(age), now(), sent_at
+    FROM unnest(ARRAY[13, 15, 400]) AS age, LATERAL (VALUES ($1 - make_interval(days => age)), (NULL)) AS sent (sent_at);
+
+    INSERT INTO provider_events (provider, event_id, kind, received_at, envelope, status, settled_at)
+    SELECT 'stripe', format('%s/%s', status, age), 'kind', now(), '{\"payer\": \"Ada Parent\"}', status, $1 - make_interval(days => age)
+    FROM unnest(ARRAY[29, 31, 179, 181]) AS age, unnest(ARRAY['applied', 'waiting', 'parked']) AS status;
+
+    INSERT INTO notifications (profile_id, kind, source, created_at, read_at)
+    SELECT gen_random_uuid(), 'refunded', format('%s/%s', age, read_at IS NULL), $1 - interval '3 years', read_at
+    FROM unnest(ARRAY[364, 367]) AS age, LATERAL (VALUES ($1 - make_interval(days => age)), (NULL)) AS read (read_at)";
+
+#[tokio::test]
+async fn what_was_of_use_long_enough_is_removed_and_nothing_else() {
+    let world = World::new().await;
+    // The instant at which the world's clock will stand.
+    let now = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+    let aged = AGED.replace("$1", &format!("timestamptz '{now}'"));
+    world.owner.batch_execute(&aged).await.unwrap();
+    let unsent = "UPDATE outbox SET due_at = now() + interval '9 years' WHERE sent_at IS NULL";
+    world.owner.execute(unsent, &[]).await.unwrap();
+    let list = async |sql: &str| {
+        let rows = world.owner.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    let whole = list("SELECT event_id FROM provider_events WHERE envelope IS NOT NULL")
+        .await
+        .len();
+    assert_eq!(whole, 12);
+
+    world.travel(60 * 24 * 365);
+    let relay = world.function("relay-outbox").await;
+    relay.invoke(json!({})).await.unwrap();
+
+    let sent = list("SELECT envelope::text FROM outbox WHERE sent_at IS NOT NULL ORDER BY 1").await;
+    assert_eq!(sent, ["13"]);
+    assert_eq!(
+        world.count("outbox").await,
+        4,
+        "what is not sent stays, however old"
+    );
+    let known = list("SELECT event_id FROM provider_events WHERE status = 'applied' ORDER BY 1").await;
+    assert_eq!(known, ["applied/179", "applied/29", "applied/31"]);
+    let full = "SELECT event_id FROM provider_events WHERE envelope IS NOT NULL AND status = 'applied'";
+    assert_eq!(list(full).await, ["applied/29"]);
+    assert_eq!(
+        world.count("provider_events").await,
+        11,
+        "what waits for a person or a room stays"
+    );
+    assert_eq!(
+        list("SELECT source FROM notifications ORDER BY 1").await,
+        ["364/f", "364/t", "367/t"]
+    );
+}

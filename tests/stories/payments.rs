@@ -2,10 +2,18 @@
 //! record is the judge of what was charged.
 
 use crate::harness::{Function, Reply, World, letter_event, request};
+use domain::gateway::{Finding, Outcome, Paid};
+use domain::ids::PaymentId;
+use domain::money::Money;
 use futures::future::join_all;
+use iso_currency::Currency;
 use jiff::{SignedDuration, Timestamp};
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
 use serde_json::{Value, json};
 use simulators::mailbox::{Faults, Letter};
+use store::payments::{Overview, Reconciled};
 use stories::cast::Lesson;
 use uuid::Uuid;
 
@@ -29,7 +37,10 @@ pub(crate) struct Till {
 
 impl Till {
     pub(crate) async fn open() -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await).await
+    }
+
+    pub(crate) async fn of(world: World) -> Self {
         Self {
             start: world.function("start-payment").await,
             get: world.function("get-payment").await,
@@ -180,7 +191,7 @@ impl Till {
         self.work().await;
     }
 
-    /// The tutor marks the student absent.
+    /// The tutor marks the student absent, and the hour passes.
     pub(crate) async fn no_show(&self, session: Uuid) {
         let mark = self.world.function("mark-no-show").await;
         let token = self.world.identity.token(self.world.cast.tutor);
@@ -188,6 +199,7 @@ impl Till {
             .call(request("mark-no-show/mark.json", &token, session))
             .await;
         assert_eq!(marked.status, 200, "{}", marked.body);
+        self.world.session_passes(session).await;
     }
 
     pub(crate) async fn balance(&self, kind: &str) -> i64 {
@@ -196,13 +208,13 @@ impl Till {
         self.world.owner.query_one(sql, &[&kind]).await.unwrap().get(0)
     }
 
-    /// Receivable, payable, fees, cash.
+    /// Receivable, payable, fees, cash as if gateways kept nothing for themselves.
     pub(crate) async fn books(&self) -> [i64; 4] {
         [
             self.balance("receivable").await,
             self.balance("payable").await,
             self.balance("fees").await,
-            self.balance("cash").await,
+            self.balance("cash").await + self.balance("gateway_fees").await,
         ]
     }
 
@@ -217,8 +229,10 @@ impl Till {
         (of("payment_intent", "amount_received"), of("refund", "amount"))
     }
 
+    /// What the client was told of money that did not simply come: not of lessons, marks and charges.
     pub(crate) async fn told(&self) -> Vec<String> {
-        let sql = "SELECT kind FROM notifications WHERE profile_id = $1 ORDER BY id";
+        let sql = "SELECT kind FROM notifications WHERE profile_id = $1 AND kind <> 'charged'
+                     AND kind NOT LIKE 'lesson%' AND kind NOT LIKE 'no_show%' ORDER BY id";
         let rows = self
             .world
             .owner
@@ -226,6 +240,92 @@ impl Till {
             .await
             .unwrap();
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    fn hands(&self) -> (Database, Ids, Timestamp) {
+        let clock = Clock::shifted_by(self.world.environment["CLOCK_OFFSET_FILE"].clone().into());
+        let database = Database::at(&self.world.environment["DATABASE_URL"]);
+        let now = clock.now();
+        (database, Ids::random(clock), now)
+    }
+
+    /// What the schedule does about what is open.
+    async fn reconcile(&self) -> Reconciled {
+        let (database, ids, now) = self.hands();
+        store::payments::reconcile(&database, 100, &ids, now)
+            .await
+            .unwrap()
+    }
+
+    async fn overview(&self) -> Overview {
+        let (database, _, now) = self.hands();
+        store::payments::overview(&database, now).await.unwrap()
+    }
+
+    /// Status and reason of each refund, in the order in which they were decided.
+    async fn refunds(&self) -> Vec<String> {
+        let sql = "SELECT concat_ws(' ', status, reason) FROM refunds ORDER BY created_at, ordinal";
+        let rows = self.world.owner.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// An operator does something about the one refund that waits for a person.
+    async fn operator(&self, does: &str) -> Result<u64, tokio_postgres::Error> {
+        let sql = format!(
+            "SELECT {does}(id, 'Olu', 'the client called') FROM refunds WHERE status IN ('failed', 'held')"
+        );
+        self.world.owner.execute(&sql, &[]).await
+    }
+
+    /// The session turns out to cost its whole price after all.
+    async fn corrected_to_full(&self, session: Uuid) {
+        let sql = format!(
+            "WITH s AS (
+                 UPDATE sessions SET decisions = decisions + 1, status = 'COMPLETED_ASSUMED' WHERE id = '{session}' RETURNING *),
+             c AS (
+                 INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency,
+                     explanation, decided_at)
+                 SELECT gen_random_uuid(), id, decisions, status, price_minor, price_minor, 0, currency, '{{}}', now() FROM s
+                 RETURNING *)
+             INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor,
+                 currency, status, created_at)
+             SELECT c.id, s.booking_id, s.client_id, s.tutor_id, s.price_minor, 'stripe', 'saved_card', c.id, c.charge_minor,
+                 c.currency, 'opening', now() FROM s, c"
+        );
+        self.world.owner.batch_execute(&sql).await.unwrap();
+    }
+
+    /// Somebody asks for a look at every tab.
+    async fn look_at_everything(&self) {
+        let sql = "SELECT ask_for('look_at_tab', 'payments', 'booking_id', id, now() - interval '1 day') FROM bookings";
+        self.world.owner.execute(sql, &[]).await.unwrap();
+        self.work().await;
+    }
+
+    async fn cancelled(&self, session: Uuid) {
+        let cancel = self.world.function("cancel-session").await;
+        let token = self.world.identity.token(self.world.cast.parent);
+        let reply = cancel
+            .call(request("cancel-session/cancel.json", &token, session))
+            .await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
+
+    /// The lesson is paid ahead by card.
+    async fn paid_by_card(&self, lesson: &Lesson) -> Value {
+        let begun = self.begin(CARD, lesson).await;
+        self.pays(&begun);
+        self.hear(1).await;
+        self.work().await;
+        begun.body["id"].clone()
+    }
+
+    /// The lesson is paid by mobile money, and its gateway tells nobody.
+    async fn paid_in_silence(&self, sample: &str, lesson: &Lesson) -> Value {
+        let begun = self.begin(sample, lesson).await;
+        self.ends(&begun.body["id"], "SUCCESSFUL");
+        self.world.fapshi.letters();
+        begun.body["id"].clone()
     }
 
     pub(crate) async fn card_kept(&self, lesson: &Lesson) {
@@ -664,16 +764,15 @@ async fn a_payment_whose_webhook_was_lost_is_looked_up_before_a_card_is_charged(
 #[tokio::test]
 async fn a_correction_gives_back_what_was_collected_and_collects_nothing_that_it_overtook() {
     let till = Till::open().await;
-    let (collected, overtaken) = (till.world.lesson_in(-60).await, till.world.lesson_in(-60).await);
+    let (collected, overtaken) = (till.world.lesson_in(-75).await, till.world.lesson_in(-75).await);
     till.session(&collected).await;
     till.session(&overtaken).await;
     till.card_kept(&collected).await;
     till.world.travel(1);
     let correct = |lesson: &Lesson| {
         let end = lesson.starts_at + SignedDuration::from_mins(30);
-        let sql = "UPDATE sessions SET meeting_ended_at = $2, due_at = $2 WHERE booking_id = $1";
-        let (owner, id) = (&till.world.owner, lesson.id);
-        async move { owner.execute(sql, &[&id, &end]).await.unwrap() }
+        let (world, lesson) = (&till.world, *lesson);
+        async move { world.room_ended(&lesson, end).await }
     };
     let tick = till.world.function("process-charges").await;
     tick.invoke(json!({})).await.unwrap();
@@ -730,6 +829,9 @@ async fn a_refund_happens_once_though_its_answer_is_lost_or_late_or_a_failure() 
         2,
         "both answers got lost"
     );
+    // More than a day passes, and with it the keys: only a look at what became of them keeps them from being made again.
+    till.world.stripe.forget_keys();
+    till.world.travel(26 * 60);
     assert_eq!(till.refund.consume(&refunds).await, Vec::<String>::new());
     let made = till.world.stripe.record("refund");
     assert_eq!(made.len(), 2);
@@ -767,6 +869,76 @@ async fn a_refund_happens_once_though_its_answer_is_lost_or_late_or_a_failure() 
 }
 
 #[tokio::test]
+async fn a_payout_happens_once_though_its_answer_is_lost_spoilt_or_never_came_to_be() {
+    let till = Till::open().await;
+    let none = Faults::default();
+    let faults = [
+        (
+            Faults {
+                lose_next: 1,
+                is_silent: true,
+                ..none.clone()
+            },
+            1,
+        ),
+        (
+            Faults {
+                break_after_next: 1,
+                is_silent: true,
+                ..none.clone()
+            },
+            1,
+        ),
+        (
+            Faults {
+                vanish_next: 1,
+                is_silent: true,
+                ..none
+            },
+            0,
+        ),
+    ];
+    let mut minutes = 0;
+    for (n, (fault, made)) in faults.into_iter().enumerate() {
+        till.world.fapshi.misbehave(Faults::default());
+        let lesson = till.in_francs(60).await;
+        let session = till.session(&lesson).await;
+        let begun = till.begin(PHONE, &lesson).await;
+        till.ends(&begun.body["id"], "SUCCESSFUL");
+        till.hear(1).await;
+        till.cancelled(session).await;
+        till.relay.invoke(json!({})).await.unwrap();
+        let jobs = till.world.queued_in(&till.world.payments).await;
+        till.capture.consume(&jobs).await;
+        till.relay.invoke(json!({})).await.unwrap();
+        let refunds = till.world.queued_in(&till.world.refunds).await;
+
+        // Fapshi knows no keys, and tells nobody: only a look at what became of it says that it was made.
+        till.world.fapshi.misbehave(fault);
+        assert_eq!(
+            till.refund.consume(&refunds).await.len(),
+            1,
+            "its answer got lost"
+        );
+        let payouts = || till.world.fapshi.record("Payout").len();
+        assert_eq!(payouts(), n + made);
+        minutes += 3;
+        till.world.travel(minutes);
+        till.refund.consume(&refunds).await;
+        // What was taken a moment ago is looked up by the schedule.
+        minutes += 11;
+        till.world.travel(minutes);
+        till.reconcile().await;
+        till.work().await;
+
+        assert_eq!(payouts(), n + 1);
+        assert_eq!(till.refunds().await, vec!["done"; n + 1]);
+    }
+    assert_eq!(till.world.count("notifications WHERE kind = 'refunded'").await, 3);
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn too_little_for_a_payout_is_left_to_a_person() {
     let till = Till::open().await;
     let lesson = Lesson {
@@ -795,28 +967,62 @@ async fn too_little_for_a_payout_is_left_to_a_person() {
 }
 
 #[tokio::test]
-async fn a_dispute_is_recorded_and_a_lost_one_takes_the_money_out_of_the_books() {
+async fn disputed_money_leaves_the_books_at_once_and_comes_back_if_it_is_won() {
     let till = Till::open().await;
-    let lesson = till.world.lesson_in(60).await;
-    let begun = till.begin(CARD, &lesson).await;
-    till.pays(&begun);
-    till.hear(1).await;
-    let intent = till.world.stripe.record("payment_intent")[0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    till.world.stripe.dispute(&intent, "needs_response");
+    let (lost, won) = (till.world.lesson_in(60).await, till.world.lesson_in(60).await);
+    let ids = [till.paid_by_card(&lost).await, till.paid_by_card(&won).await];
+    let intents: Vec<String> = till
+        .world
+        .stripe
+        .record("payment_intent")
+        .iter()
+        .map(|intent| intent["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(till.balance("receivable").await, -20_000);
+
+    for intent in &intents {
+        till.world.stripe.dispute(intent, "needs_response");
+    }
     till.hear(2).await;
-    assert_eq!(till.payment(&begun.body["id"]).await["is_disputed"], true);
-    assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
-    till.world.stripe.dispute(&intent, "lost");
+    assert_eq!(
+        till.balance("receivable").await,
+        0,
+        "the banks have taken it back"
+    );
+    assert_eq!(till.payment(&ids[0]).await["is_disputed"], true);
+    assert_eq!(
+        till.begin(CARD, &lost).await.verdict(),
+        "409 nothing-to-pay",
+        "nothing is decided yet"
+    );
+
+    till.world.stripe.dispute(&intents[0], "lost");
+    till.world.stripe.dispute(&intents[1], "won");
     till.hear(2).await;
-    assert_eq!(till.books().await, [0, 0, 0, 0]);
+    till.work().await;
+    assert_eq!(till.balance("receivable").await, -10_000, "one is back");
+    assert_eq!(till.at_stripe().0.len(), 2, "no card was charged for it");
+    let again = till.begin(CARD, &lost).await;
+    assert_eq!(
+        (again.status, &again.body["amount"]["amount"]),
+        (201, &json!(10_000)),
+        "the other is owed again"
+    );
+    assert_eq!(till.begin(CARD, &won).await.verdict(), "409 nothing-to-pay");
+}
+
+#[tokio::test]
+async fn what_other_software_on_the_account_does_is_forgotten() {
+    let till = Till::open().await;
     till.world.stripe.dispute("pi_of-other-software", "lost");
-    let stray = till.world.stripe.letters();
-    let sample = "webhook-stripe/checkout-completed.json";
-    till.knock(&till.stripe_door, sample, &stray).await;
-    assert_eq!(till.world.count("disputes").await, 1);
+    till.hear(2).await;
+    assert_eq!(till.world.count("disputes").await, 0);
+    assert_eq!(
+        till.world
+            .count("provider_events WHERE status <> 'applied'")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -978,4 +1184,461 @@ async fn the_database_itself_refuses_money_that_does_not_add_up() {
         );
     }
     assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
+}
+
+// Nothing waits for ever ------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_payment_whose_webhook_was_lost_comes_to_light_though_nothing_is_missing() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    let session = till.session(&lesson).await;
+    let id = till.paid_in_silence(LINK, &lesson).await;
+
+    till.cancelled(session).await;
+    till.work().await;
+    till.hear(1).await;
+
+    assert_eq!(till.status(&id).await, "paid");
+    assert_eq!(till.world.fapshi.record("Payout").len(), 1, "it went back");
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_is_open_is_looked_at_again_with_growing_gaps_until_it_has_an_end() {
+    let till = Till::open().await;
+    let (paid, unpaid) = (till.in_francs(600).await, till.in_francs(600).await);
+    let id = till.paid_in_silence(LINK, &paid).await;
+    till.begin(LINK, &unpaid).await;
+    let asked = async |minutes| {
+        till.world.travel(minutes);
+        let reconciled = till.reconcile().await;
+        assert_eq!(reconciled.given_up, 0);
+        reconciled.asked
+    };
+
+    assert_eq!(asked(9).await, 0, "too early");
+    assert_eq!(asked(11).await, 2);
+    assert_eq!(asked(11).await, 0, "they were claimed");
+    till.work().await;
+    assert_eq!(till.status(&id).await, "paid");
+    assert_eq!(till.books().await, [-5_000, 0, 0, 5_000]);
+
+    assert_eq!(asked(30).await, 0, "the next look is twenty minutes later");
+    assert_eq!(asked(32).await, 1, "what has its end is not looked at again");
+    assert_eq!(asked(70).await, 0, "and then forty");
+    assert_eq!(asked(73).await, 1);
+    let overview = till.overview().await;
+    assert!(
+        (72 * 60..=75 * 60).contains(&overview.open_payment_seconds),
+        "{overview:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refund_of_which_nobody_tells_is_looked_up_and_never_asked_for_twice() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    till.world.fapshi.misbehave(Faults {
+        refunds_wait: true,
+        ..Faults::default()
+    });
+    till.cancelled(session).await;
+    till.work().await;
+    assert_eq!(till.refunds().await, ["pending"]);
+
+    // It goes out, and its webhook is lost.
+    let out = till.world.fapshi.record("Payout");
+    till.world
+        .fapshi
+        .end(out[0]["transId"].as_str().unwrap(), "SUCCESSFUL");
+    till.world.fapshi.letters();
+    till.world.travel(11);
+    assert_eq!(till.reconcile().await.asked, 1);
+    till.work().await;
+
+    assert_eq!(till.refunds().await, ["done"]);
+    assert_eq!(till.world.fapshi.record("Payout").len(), 1);
+    assert_eq!(till.told().await, ["refunded"]);
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_a_gateway_never_tells_is_given_up_after_a_month_and_entered_if_it_comes_all_the_same() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    let begun = till.begin(LINK, &lesson).await;
+    let mut given_up = Vec::new();
+    for day in 1..=40 {
+        till.world.travel(day * 24 * 60);
+        if till.reconcile().await.given_up > 0 {
+            given_up.push(day);
+        }
+    }
+
+    assert_eq!(given_up.len(), 1, "once: {given_up:?}");
+    assert!((30..=32).contains(&given_up[0]), "after a month: {given_up:?}");
+    let seen = till.payment(&begun.body["id"]).await;
+    assert_eq!(
+        json!([seen["status"], seen["reason"]]),
+        json!(["failed", "gateway_silent"])
+    );
+    assert_eq!(till.told().await, ["payment_failed"]);
+
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    assert_eq!(till.status(&begun.body["id"]).await, "paid");
+}
+
+#[tokio::test]
+async fn who_asks_where_a_payment_stands_or_for_another_is_told_what_its_gateway_says() {
+    let till = Till::open().await;
+    let (first, second, third) = (
+        till.in_francs(60).await,
+        till.in_francs(60).await,
+        till.in_francs(60).await,
+    );
+    let seen = till.paid_in_silence(LINK, &first).await;
+    let ordered = till.paid_in_silence(LINK, &second).await;
+    let failed = till.begin(PHONE, &third).await;
+    till.ends(&failed.body["id"], "FAILED");
+    till.world.fapshi.letters();
+
+    till.world.travel(1);
+    till.world.fapshi.misbehave(Faults {
+        fail_next: 1,
+        ..Faults::default()
+    });
+    assert_eq!(till.status(&seen).await, "open", "all that is known here");
+    till.world.travel(2);
+    assert_eq!(till.status(&seen).await, "paid");
+
+    let again = till.begin(LINK, &second).await;
+    assert_eq!(
+        json!([
+            again.status,
+            again.body["id"],
+            again.body["status"],
+            again.body["url"]
+        ]),
+        json!([200, ordered, "paid", null])
+    );
+    assert_eq!(till.begin(LINK, &second).await.verdict(), "409 nothing-to-pay");
+
+    assert_eq!(
+        till.begin(PHONE, &third).await.verdict(),
+        "503 payment-being-started"
+    );
+    assert_eq!(till.begin(PHONE, &third).await.status, 201);
+    assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
+}
+
+// What is owed ------------------------------------------------------------------------------------------------
+
+/// Half of a lesson that was paid ahead by card should go back, and its bank refuses it.
+async fn half_could_not_go_back(till: &Till) -> (Lesson, Uuid) {
+    let lesson = till.world.lesson_in(0).await;
+    let session = till.session(&lesson).await;
+    till.paid_by_card(&lesson).await;
+    till.world.stripe.misbehave(Faults {
+        refunds_wait: true,
+        ..Faults::default()
+    });
+    till.world.travel(21);
+    till.no_show(session).await;
+    till.work().await;
+    let made = till.world.stripe.record("refund");
+    till.world
+        .stripe
+        .end_refund(made[0]["id"].as_str().unwrap(), "failed");
+    till.hear(1).await;
+    till.work().await;
+    assert_eq!(till.told().await, ["refund_failed"]);
+    assert_eq!(till.overview().await.failed_refunds, 1);
+    till.world.stripe.misbehave(Faults::default());
+    (lesson, session)
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_is_no_money_given_back_and_nobody_pays_twice() {
+    let till = Till::open().await;
+    let (lesson, session) = half_could_not_go_back(&till).await;
+
+    till.corrected_to_full(session).await;
+    till.look_at_everything().await;
+
+    assert_eq!(till.at_stripe().0, [10_000], "the card was charged again");
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 nothing-to-pay");
+    // Nor does it go back any more, for it is not owed.
+    assert_eq!(till.operator("retry_refund").await.unwrap(), 1);
+    till.work().await;
+    assert_eq!(till.world.stripe.record("refund").len(), 1);
+    assert_eq!(till.overview().await.failed_refunds, 0);
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_is_tried_again_or_settled_by_an_operator_whose_name_and_reason_stay() {
+    let till = Till::open().await;
+    half_could_not_go_back(&till).await;
+
+    assert_eq!(till.operator("retry_refund").await.unwrap(), 1);
+    till.work().await;
+    till.hear(1).await;
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![5_000]));
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+    assert_eq!(till.told().await, ["refund_failed", "refunded"]);
+    assert_eq!(till.operator("retry_refund").await.unwrap(), 0, "nothing waits");
+
+    let other = Till::open().await;
+    half_could_not_go_back(&other).await;
+    assert_eq!(other.operator("settle_refund").await.unwrap(), 1);
+    other.work().await;
+    assert_eq!(other.refunds().await, ["done by_hand"]);
+    assert_eq!(other.at_stripe().1, Vec::<i64>::new());
+    assert_eq!(other.books().await, [0, -4_500, -500, 5_000]);
+    assert_eq!(other.told().await, ["refund_failed", "refunded"]);
+    let record = "SELECT concat_ws(' ', what, by, reason) FROM operator_actions";
+    let record: String = other.world.owner.query_one(record, &[]).await.unwrap().get(0);
+    assert_eq!(record, "settle-refund Olu the client called");
+    assert!(
+        other
+            .world
+            .owner
+            .execute("DELETE FROM operator_actions", &[])
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn an_adjustment_balances_and_needs_a_name_and_a_reason() {
+    let till = Till::open().await;
+    let adjust = async |from: &str, to: &str, minor: i64, by: &str| {
+        let sql = "SELECT adjust($1, $2, $3, $4, 'the monthly invoice')";
+        till.world.owner.execute(sql, &[&from, &to, &minor, &by]).await
+    };
+    let (cash, fees) = ("cash/stripe/TTD", "gateway_fees/stripe/TTD");
+    adjust(cash, fees, 250, "Olu").await.unwrap();
+    assert_eq!(
+        [till.balance("cash").await, till.balance("gateway_fees").await],
+        [-250, 250]
+    );
+    for (from, to, minor, by) in [
+        (cash, fees, 250, ""),
+        (cash, fees, -1, "Olu"),
+        (cash, cash, 1, "Olu"),
+        (cash, "gateway_fees/stripe/EUR", 1, "Olu"),
+        (cash, "petty cash", 1, "Olu"),
+    ] {
+        assert!(
+            adjust(from, to, minor, by).await.is_err(),
+            "{from} {to} {minor} {by}"
+        );
+    }
+    assert_eq!(till.world.count("operator_actions").await, 1);
+}
+
+#[tokio::test]
+async fn of_many_workers_at_one_payout_only_one_asks_for_it() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    till.cancelled(session).await;
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    till.capture.consume(&jobs).await;
+    till.relay.invoke(json!({})).await.unwrap();
+    let refunds = till.world.queued_in(&till.world.refunds).await;
+    till.world.fapshi.misbehave(Faults {
+        answer_after_ms: 300,
+        ..Faults::default()
+    });
+
+    let workers = join_all((0..6).map(|_| till.world.function("refund-payment"))).await;
+    join_all(workers.iter().map(|worker| worker.consume(&refunds))).await;
+
+    assert_eq!(till.world.fapshi.record("Payout").len(), 1);
+}
+
+#[tokio::test]
+async fn a_refund_that_is_not_due_any_more_is_withdrawn_before_it_is_asked_for() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(0).await;
+    let session = till.session(&lesson).await;
+    till.paid_by_card(&lesson).await;
+    till.world.travel(21);
+    till.no_show(session).await;
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    till.capture.consume(&jobs).await;
+    assert_eq!(till.refunds().await, ["opening"]);
+
+    till.corrected_to_full(session).await;
+    till.work().await;
+
+    assert_eq!(till.refunds().await, ["closed not_due"]);
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![]));
+}
+
+#[tokio::test]
+async fn a_payout_that_is_refused_is_tried_again_before_a_person_is_asked() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    let phone = async |number: &str| {
+        let sql = "UPDATE payments SET payer_phone = $1";
+        till.world.owner.execute(sql, &[&number]).await.unwrap();
+    };
+    phone("1").await;
+    till.cancelled(session).await;
+    till.work().await;
+    assert_eq!(till.refunds().await, ["opening refused"]);
+    assert_eq!(till.told().await, Vec::<String>::new());
+
+    let mut minutes = 0;
+    for gap in [11, 61, 361] {
+        minutes += gap;
+        till.world.travel(minutes);
+        till.work().await;
+    }
+    assert_eq!(till.refunds().await, ["opening refused"]);
+    phone("670000000").await;
+    till.world.travel(minutes + 24 * 60 + 1);
+    till.work().await;
+    till.hear(1).await;
+    assert_eq!(till.refunds().await, ["done"]);
+    assert_eq!(till.world.fapshi.record("Payout").len(), 1);
+}
+
+#[tokio::test]
+async fn much_money_for_a_phone_that_may_not_be_the_payers_waits_for_an_operator() {
+    let mut till = Till::open().await;
+    till.capture = till
+        .world
+        .function_with("capture-payment", &[("REFUND_REVIEW_ABOVE", "4999")])
+        .await;
+    let lesson = till.in_francs(60).await;
+    let session = till.session(&lesson).await;
+    let begun = till.begin(LINK, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    till.cancelled(session).await;
+    till.work().await;
+    assert_eq!(till.refunds().await, ["held"]);
+    assert_eq!(till.world.fapshi.record("Payout"), Vec::<Value>::new());
+
+    assert_eq!(till.operator("retry_refund").await.unwrap(), 1);
+    till.work().await;
+    till.hear(1).await;
+    assert_eq!(till.refunds().await, ["done"]);
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn money_for_a_lesson_to_which_nobody_ever_agreed_goes_back_by_itself() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        status: "pending",
+        ..Lesson::starting(Timestamp::now() + SignedDuration::from_mins(60))
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    till.paid_by_card(&lesson).await;
+    assert_eq!(till.books().await, [-10_000, 0, 0, 10_000]);
+
+    till.world.travel(121);
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 booking-closed");
+    till.reconcile().await;
+    till.work().await;
+    assert_eq!(
+        till.at_stripe().1,
+        Vec::<i64>::new(),
+        "somebody may still say yes"
+    );
+
+    till.world.travel(120 + 24 * 60 + 2);
+    assert_eq!(till.reconcile().await.asked, 1);
+    till.work().await;
+    till.hear(1).await;
+    assert_eq!(till.at_stripe().1, [10_000]);
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+    till.world.travel(120 + 48 * 60 + 10);
+    assert_eq!(till.reconcile().await, Reconciled::default(), "that was all");
+}
+
+#[tokio::test]
+async fn another_phone_gets_a_link_and_a_request_of_its_own() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(60).await;
+    for sample in [LINK, PHONE] {
+        let first = till.begin(sample, &lesson).await;
+        let mut event = till.world.request(sample, till.world.cast.parent, &lesson);
+        let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+        body["phone"] = "699999999".into();
+        event["body"] = body.to_string().into();
+        let second = till.start.call(event).await;
+        assert_eq!(second.status, 201, "{}", second.body);
+        assert_ne!(second.body["id"], first.body["id"]);
+    }
+}
+
+#[tokio::test]
+async fn too_little_for_any_card_stays_on_the_account_and_nobody_is_asked_for_it() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        price: 60,
+        ..Lesson::starting(Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(21);
+    till.no_show(session).await;
+    till.work().await;
+    assert_eq!(till.at_stripe().0, Vec::<i64>::new());
+    assert_eq!(till.told().await, Vec::<String>::new());
+    assert_eq!(till.balance("receivable").await, 30);
+    let closed = "payments WHERE status = 'closed' AND reason = 'amount_too_small'";
+    assert_eq!(till.world.count(closed).await, 1);
+}
+
+#[tokio::test]
+async fn a_charge_is_told_to_whose_card_it_was_and_a_fee_that_is_told_late_enters_once() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(-30).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(31);
+    till.settle().await;
+    till.hear(2).await;
+    assert_eq!(till.world.count("notifications WHERE kind = 'charged'").await, 1);
+
+    let other = till.in_francs(60).await;
+    let begun = till.begin(LINK, &other).await;
+    let id: PaymentId = begun.body["id"].as_str().unwrap().parse().unwrap();
+    let before = till.balance("gateway_fees").await;
+    let (database, ids, now) = till.hands();
+    for fee in [None, Some(150), Some(150), Some(151)] {
+        let paid = Paid {
+            amount: Money::new(5_000, Currency::XAF),
+            gateway_id: "told-by-hand".into(),
+            intent: None,
+            card: None,
+            fee: fee.map(|minor| Money::new(minor, Currency::XAF)),
+        };
+        let finding = Finding::Payment(id, Outcome::Paid(paid));
+        store::payments::enter(&database, &finding, &ids, now)
+            .await
+            .unwrap();
+    }
+    assert_eq!(till.balance("gateway_fees").await - before, 150);
 }

@@ -4,11 +4,17 @@ use crate::harness::{
     API_KEY, Aws, FAPSHI_KEY, FAPSHI_PAYOUT_KEY, FAPSHI_WEBHOOK_SECRET, LEGACY_SECRET, STRIPE_KEY,
     STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET, World, letter_event, record,
 };
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use http::HeaderMap;
 use jiff::SignedDuration;
 use platform::config::Env;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use simulators::lessonspace::Faults;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use stories::cast::Lesson;
 use uuid::Uuid;
 
@@ -51,6 +57,148 @@ async fn a_secret_is_an_ssm_parameter_that_is_fetched_once() {
     let error = missing.get().await.unwrap_err().to_string();
     assert!(!error.contains("/none"), "{error}");
     drop(Aws::connect().await);
+}
+
+/// Parameter Store at its JSON protocol. Notes which names each call asks for; can fall silent.
+#[derive(Clone, Default)]
+struct ParameterStore(Arc<Mutex<Shelf>>);
+
+#[derive(Default)]
+struct Shelf {
+    values: HashMap<String, String>,
+    asked: Vec<Vec<String>>,
+    is_silent: bool,
+}
+
+/// What SSM gives at most by one call.
+const MOST_NAMES: usize = 10;
+
+impl ParameterStore {
+    async fn answer(State(store): State<Self>, headers: HeaderMap, body: String) -> String {
+        let call: Value = serde_json::from_str(&body).unwrap();
+        let names: Vec<String> = serde_json::from_value(call["Names"].clone()).unwrap();
+        assert_eq!(headers["x-amz-target"], "AmazonSSM.GetParameters");
+        assert!(names.len() <= MOST_NAMES, "SSM refuses {names:?}");
+        assert_eq!(call["WithDecryption"], true, "SSM gives ciphertext without it");
+
+        let (found, missing, is_silent) = {
+            let mut shelf = store.0.lock().unwrap();
+            shelf.asked.push(names.clone());
+            let (found, missing): (Vec<_>, Vec<_>) = names
+                .into_iter()
+                .partition(|name| shelf.values.contains_key(name));
+            let found: Vec<Value> = found
+                .into_iter()
+                .map(|name| json!({"Value": shelf.values[&name], "Name": name, "Type": "SecureString", "Version": 1}))
+                .collect();
+            (found, missing, shelf.is_silent)
+        };
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
+        json!({"Parameters": found, "InvalidParameters": missing}).to_string()
+    }
+
+    /// Takes these settings of the world into the store; the settings under which a function finds them there.
+    async fn instead_of(&self, settings: &[&str], world: &World) -> Vec<(String, String)> {
+        let router = Router::new()
+            .route("/", post(Self::answer))
+            .with_state(self.clone());
+        let address = simulators::serve(router).await.unwrap();
+        let mut changes = vec![("AWS_ENDPOINT_URL_SSM".to_owned(), format!("http://{address}"))];
+        for setting in settings {
+            let name = format!("/firstbell/story/{setting}");
+            let value = world.environment[*setting].clone();
+            self.0.lock().unwrap().values.insert(name.clone(), value);
+            changes.push(((*setting).to_owned(), String::new()));
+            changes.push((format!("{setting}_PARAMETER"), name));
+        }
+        changes
+    }
+
+    fn fall_silent(&self) {
+        self.0.lock().unwrap().is_silent = true;
+    }
+
+    fn calls(&self) -> usize {
+        self.0.lock().unwrap().asked.len()
+    }
+}
+
+#[tokio::test]
+async fn a_start_fetches_all_its_secrets_by_one_call_and_goes_on_with_them_while_ssm_is_silent() {
+    let world = World::new().await;
+    let lesson = world.lesson_in(0).await;
+    let store = ParameterStore::default();
+    let secrets = ["DATABASE_URL", "LESSONSPACE_API_KEY", "JWT_LEGACY_SECRET"];
+    let changes = store.instead_of(&secrets, &world).await;
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (&**name, &**value)).collect();
+
+    let launch = world.function_with("launch", &changes).await;
+    let joins = async || {
+        let tutor = world.cast.tutor;
+        let reply = world.call(&launch, "launch/join.json", tutor, &lesson).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    };
+    for _ in 0..3 {
+        joins().await;
+    }
+    let asked = store.0.lock().unwrap().asked.clone();
+    let all: Vec<String> = ["DATABASE_URL", "JWT_LEGACY_SECRET", "LESSONSPACE_API_KEY"]
+        .map(|secret| format!("/firstbell/story/{secret}"))
+        .into();
+    assert_eq!(asked, [all], "one call for all, and none while they are fresh");
+
+    world.travel(11);
+    joins().await;
+    assert_eq!(store.calls(), 2, "a rotation takes effect after ten minutes");
+
+    store.fall_silent();
+    world.travel(22);
+    for _ in 0..3 {
+        joins().await;
+    }
+    assert_eq!(
+        store.calls(),
+        3,
+        "a refresh that fails is not tried again at each call"
+    );
+    world.travel(23);
+    joins().await;
+    assert_eq!(store.calls(), 4, "but after a while");
+
+    let cold = world.function_with("launch", &changes).await;
+    let reply = world
+        .call(&cold, "launch/join.json", world.cast.tutor, &lesson)
+        .await;
+    assert_eq!(reply.status, 503, "without any secret: {}", reply.body);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_missing_is_missed_by_whoever_needs_it() {
+    let world = World::new().await;
+    let lesson = world.lesson_in(0).await;
+    let store = ParameterStore::default();
+    let mut changes = store.instead_of(&["DATABASE_URL"], &world).await;
+    changes.extend([
+        ("LESSONSPACE_API_KEY".to_owned(), String::new()),
+        (
+            "LESSONSPACE_API_KEY_PARAMETER".to_owned(),
+            "/not-made-yet".to_owned(),
+        ),
+    ]);
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let (tutor, card) = (
+        world.cast.tutor,
+        world.function_with("get-booking", &changes).await,
+    );
+    let seen = world.call(&card, "get-booking/card.json", tutor, &lesson).await;
+    assert_eq!(seen.status, 200, "{}", seen.body);
+
+    let launch = world.function_with("launch", &changes).await;
+    let refused = world.call(&launch, "launch/join.json", tutor, &lesson).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(!launch.log().join("\n").contains("/not-made-yet"));
 }
 
 const CANARIES: [&str; 8] = [
@@ -241,7 +389,8 @@ fn every_line_is_an_object_with_a_timestamp(logs: &[String]) {
 async fn each_invocation_ends_in_one_summary_line_that_is_also_its_metrics() {
     let world = World::new().await;
     let lesson = world.lesson_in(0).await;
-    let launch = world.function("launch").await;
+    let stage = [("METRICS_NAMESPACE", "Firstbell/stories")];
+    let launch = world.function_with("launch", &stage).await;
     for person in [world.cast.tutor, world.cast.stranger] {
         world.call(&launch, "launch/join.json", person, &lesson).await;
     }
@@ -267,8 +416,14 @@ async fn each_invocation_ends_in_one_summary_line_that_is_also_its_metrics() {
         ]
     );
     for line in summaries {
-        let metrics = &line["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(metrics["Dimensions"], json!([["function", "outcome"]]));
+        let metrics = &line["_aws"]["CloudWatchMetrics"];
+        assert_eq!(metrics[0]["Namespace"], "Firstbell/stories");
+        assert_eq!(metrics[0]["Dimensions"], json!([["function", "outcome"]]));
+        // What tells the alarm on panics, whichever function it was.
+        assert_eq!(metrics[1]["Namespace"], "Firstbell/stories");
+        assert_eq!(metrics[1]["Dimensions"], json!([["outcome"]]));
+        assert_eq!(metrics[1]["Metrics"][0]["Name"], "duration_ms");
+        assert_eq!(line["function"], "launch");
         assert!(
             line["duration_ms"].is_number() && line["requestId"].is_string() && line["db_ms"].is_number()
         );

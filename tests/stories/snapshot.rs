@@ -103,31 +103,61 @@ async fn the_upload_link_takes_exactly_what_was_announced() {
     let signed: Vec<_> = headers.keys().map(String::as_str).collect();
     assert_eq!(
         signed,
-        ["content-length", "content-type"],
-        "type and size are not part of the signature"
+        ["content-length", "content-type", "if-none-match"],
+        "type, size and that it is the first are not part of the signature"
     );
     let url = upload["url"].as_str().unwrap();
     assert!(
         url.contains("X-Amz-Expires=600"),
         "the link is not short-lived: {url}"
     );
-    let http = reqwest::Client::new();
-    let html = http
-        .put(url)
-        .header("content-type", "text/html")
-        .body("<script>")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(html.status(), 403);
-    let png = http
-        .put(url)
-        .header("content-type", "image/png")
-        .body(PNG)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(png.status(), 200);
+    let put = async |content_type: &str, first: Option<&str>, body: &'static [u8]| {
+        let request = reqwest::Client::new()
+            .put(url)
+            .header("content-type", content_type);
+        let request = first
+            .into_iter()
+            .fold(request, |request, first| request.header("if-none-match", first));
+        request.body(body).send().await.unwrap().status().as_u16()
+    };
+
+    assert_eq!(
+        put("text/html", Some("*"), b"<script>").await,
+        403,
+        "another type"
+    );
+    assert_eq!(put("image/png", Some("*"), b"short").await, 403, "another length");
+    assert_eq!(
+        put("image/png", None, PNG).await,
+        403,
+        "without saying that it is the first"
+    );
+    assert_eq!(put("image/png", Some("*"), PNG).await, 200);
+
+    let garbage: &[u8] = vec![b'x'; PNG.len()].leak();
+    assert_eq!(
+        put("image/png", Some("*"), garbage).await,
+        412,
+        "what was uploaded is replaced by the same link"
+    );
+}
+
+#[tokio::test]
+async fn only_a_lesson_that_was_agreed_has_a_snapshot() {
+    let world = World::new().await;
+    let lesson = world.lesson_in(-30).await;
+    let verdicts = [
+        ("pending", "409 booking-not-confirmed"),
+        ("cancelled", "409 booking-cancelled"),
+        ("unknown", "409 booking-status-unknown"),
+        ("completed", "201"),
+    ];
+    for (status, verdict) in verdicts {
+        let change = "UPDATE bookings SET status = $2 WHERE id = $1";
+        world.owner.execute(change, &[&lesson.id, &status]).await.unwrap();
+        let (seen, body) = announce(&world, world.cast.tutor, &lesson, "image/png", 1_000).await;
+        assert_eq!(seen, verdict, "{status}: {body}");
+    }
 }
 
 #[tokio::test]
@@ -164,8 +194,16 @@ async fn what_is_not_the_announced_image_is_removed_and_not_recorded() {
         stored(&world, &script, b"<script>alert(1)</script>").await,
         stored(&world, &disguised, PNG).await,
     ];
-    assert_eq!(function.consume(&told).await, Vec::<String>::new());
+    // The bucket may tell of an upload again after it was removed.
+    for _ in 0..2 {
+        assert_eq!(function.consume(&told).await, Vec::<String>::new());
+    }
     assert_eq!(recorded(&world, &lesson).await, Value::Null);
+    let rung = world.aws.drain(&world.dead_letters).await;
+    assert!(
+        rung.is_empty(),
+        "what was removed already is nobody's business: {rung:?}"
+    );
     for removed in [script, disguised] {
         let head = world
             .aws
@@ -185,6 +223,11 @@ async fn a_notification_that_makes_no_sense_is_set_aside_alone() {
     let function = world.function("record-snapshot").await;
     let lesson = world.lesson_in(-30).await;
     let good = key(&lesson, 7, ImageType::Png).object_key();
+    let nobodys = SnapshotKey {
+        booking: BookingId(Uuid::new_v4()),
+        ..key(&lesson, 3, ImageType::Png)
+    }
+    .object_key();
     let arn = "arn:aws:sqs:us-east-1:000000000000:snapshot-uploads";
     let told = [
         record(
@@ -195,13 +238,8 @@ async fn a_notification_that_makes_no_sense_is_set_aside_alone() {
         ),
         record("garbage", "not json", "r", arn),
         notification("somebody/elses/key.txt"),
-        notification(
-            &SnapshotKey {
-                booking: BookingId(Uuid::new_v4()),
-                ..key(&lesson, 3, ImageType::Png)
-            }
-            .object_key(),
-        ),
+        notification(&key(&lesson, 2, ImageType::Png).object_key()),
+        stored(&world, &nobodys, PNG).await,
         stored(&world, &good, PNG).await,
     ];
     assert_eq!(
@@ -212,7 +250,7 @@ async fn a_notification_that_makes_no_sense_is_set_aside_alone() {
     assert_eq!(
         world.aws.drain(&world.dead_letters).await.len(),
         3,
-        "set aside: garbage, a foreign key, a missing object"
+        "set aside: garbage, a foreign key, an image of a booking that is not there"
     );
     assert_eq!(
         recorded(&world, &lesson).await,

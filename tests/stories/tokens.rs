@@ -1,6 +1,9 @@
 //! User tokens: who is believed to be who.
 
 use crate::harness::LEGACY_SECRET;
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -9,6 +12,8 @@ use platform::clock::{Clock, ClockHand};
 use platform::config::Env;
 use serde_json::{Value, json};
 use simulators::identity::{AUDIENCE, Identity};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use uuid::Uuid;
 
 struct Scene {
@@ -248,4 +253,138 @@ async fn an_issuer_that_is_down_is_not_the_callers_fault_and_its_known_keys_stil
         cold.user(&headers).await,
         Err(AuthError::Unavailable(_))
     ));
+}
+
+/// Publishes an issuer's keys, altered or not, and can fall silent: then it takes questions and answers none.
+#[derive(Clone, Default)]
+struct KeyServer {
+    keys: Value,
+    is_silent: Arc<AtomicBool>,
+    asked: Arc<AtomicU32>,
+}
+
+impl KeyServer {
+    /// The keys of `identity`, each as `alter` leaves it.
+    async fn of(identity: &Identity, alter: impl Fn(&mut Value)) -> Self {
+        let address = simulators::serve(identity.router()).await.unwrap();
+        let published = reqwest::get(format!("http://{address}/.well-known/jwks.json"));
+        let mut keys: Value = published.await.unwrap().json().await.unwrap();
+        keys["keys"].as_array_mut().unwrap().iter_mut().for_each(alter);
+        Self {
+            keys,
+            ..Self::default()
+        }
+    }
+
+    async fn answer(State(server): State<Self>) -> Json<Value> {
+        server.asked.fetch_add(1, Ordering::Relaxed);
+        if server.is_silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        Json(server.keys)
+    }
+
+    /// A scene in which tokens of `identity` are checked by these keys.
+    async fn scene(&self, identity: Identity, clock: Clock, hand: ClockHand) -> Scene {
+        let router = Router::new()
+            .route("/", get(Self::answer))
+            .with_state(self.clone());
+        let address = simulators::serve(router).await.unwrap();
+        let config = AuthConfig {
+            issuer: identity.issuer().into(),
+            audience: AUDIENCE.into(),
+            jwks_url: format!("http://{address}/").parse().unwrap(),
+            legacy_secret: None,
+        };
+        Scene {
+            identity,
+            authenticator: Authenticator::new(config, clock),
+            clock: hand,
+            person: Uuid::new_v4(),
+        }
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_is_waited_for_once_in_half_a_minute_and_its_known_keys_still_count() {
+    let (clock, hand) = Clock::manual(Timestamp::now());
+    let identity = Identity::new("https://issuer.story/auth/v1", clock.clone());
+    let server = KeyServer::of(&identity, |_| ()).await;
+    let scene = server.scene(identity, clock, hand).await;
+    let stranger = Identity::new(scene.identity.issuer(), Clock::system());
+    let believed = async || {
+        let token = scene.identity.token(scene.person);
+        scene.believes(&token).await == Ok(scene.person)
+    };
+    assert!(believed().await);
+
+    server.is_silent.store(true, Ordering::Relaxed);
+    scene.clock.advance(SignedDuration::from_mins(11));
+    for _ in 0..20 {
+        assert!(believed().await, "the last known keys are kept");
+        let made_up = stranger.sign(Algorithm::ES256, &scene.identity.claims(scene.person));
+        let answer = scene.believes(&made_up).await;
+        assert!(
+            matches!(answer, Err(AuthError::Unavailable(_))),
+            "it may be a new key of theirs: {answer:?}"
+        );
+    }
+    assert_eq!(
+        server.asked(),
+        2,
+        "once more after the keys had grown old, and then not at each call"
+    );
+
+    scene.clock.advance(SignedDuration::from_secs(30));
+    assert!(believed().await);
+    assert_eq!(server.asked(), 3);
+
+    server.is_silent.store(false, Ordering::Relaxed);
+    scene.clock.advance(SignedDuration::from_secs(30));
+    assert!(believed().await);
+    let made_up = stranger.sign(Algorithm::ES256, &scene.identity.claims(scene.person));
+    assert!(
+        is_rejected(&scene.believes(&made_up).await),
+        "now it is known to be nobody's"
+    );
+    assert_eq!(server.asked(), 4);
+}
+
+#[tokio::test]
+async fn a_key_that_is_published_for_something_else_verifies_nothing() {
+    for (declared, is_believed) in [
+        (json!("RSA-OAEP"), false),
+        (json!("made-up"), false),
+        (json!("HS256"), false),
+        (Value::Null, true),
+    ] {
+        let (clock, hand) = Clock::manual(Timestamp::now());
+        let identity = Identity::new("https://issuer.story/auth/v1", clock.clone());
+        let alter = |key: &mut Value| {
+            let key = key.as_object_mut().unwrap();
+            key.remove("alg");
+            if !declared.is_null() {
+                key.insert("alg".into(), declared.clone());
+            }
+        };
+        let scene = KeyServer::of(&identity, alter)
+            .await
+            .scene(identity, clock, hand)
+            .await;
+        for algorithm in [Algorithm::ES256, Algorithm::RS256] {
+            let token = scene
+                .identity
+                .sign(algorithm, &scene.identity.claims(scene.person));
+            let answer = scene.believes(&token).await;
+            assert_eq!(
+                answer.is_ok(),
+                is_believed,
+                "{algorithm:?}, declared {declared}: {answer:?}"
+            );
+        }
+    }
 }

@@ -13,6 +13,7 @@ use platform::database::Database;
 use platform::ids::Ids;
 use platform::outbox::Message;
 use platform::queue::Envelope;
+use platform::secrets::Secret;
 use providers::fapshi;
 use providers::gateways::Gateways;
 use providers::lessonspace::{self, Lessonspace};
@@ -20,6 +21,7 @@ use providers::stripe;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::events::{self, Event};
+use store::lessons::{self as told, AskProvider};
 
 /// An event that matches nothing yet is tried again after 1, 2, 4, … minutes, in all for about eight and a
 /// half hours; then it is parked for a person.
@@ -31,6 +33,8 @@ pub struct ApplyEvent {
     pub database: Database,
     /// Rooms.
     pub lessonspace: Lessonspace,
+    /// What the rooms' own keys are sealed with.
+    pub room_secret: Secret,
     /// Money.
     pub gateways: Gateways,
     /// Ids of what is made.
@@ -43,6 +47,8 @@ pub struct ApplyEvent {
 pub enum Incoming {
     /// From Lessonspace.
     Lessonspace(Envelope<lessonspace::Delivery>),
+    /// From nobody: it is time to ask.
+    Ask(Envelope<AskProvider>),
     /// From Stripe.
     Stripe(Envelope<stripe::Delivery>),
     /// From Fapshi.
@@ -61,6 +67,7 @@ impl Readable for Incoming {
             serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope"))?;
         match label.kind.as_str() {
             "lessonspace_event" => Readable::read(body).map(Self::Lessonspace),
+            told::ASK => Readable::read(body).map(Self::Ask),
             "stripe_event" => Readable::read(body).map(Self::Stripe),
             "fapshi_event" => Readable::read(body).map(Self::Fapshi),
             _ => Err(JobError::Permanent("an event of an unknown provider")),
@@ -70,6 +77,7 @@ impl Readable for Incoming {
     fn correlation_id(&self) -> Option<&str> {
         match self {
             Self::Lessonspace(envelope) => envelope.correlation_id(),
+            Self::Ask(envelope) => envelope.correlation_id(),
             Self::Stripe(envelope) => envelope.correlation_id(),
             Self::Fapshi(envelope) => envelope.correlation_id(),
         }
@@ -82,6 +90,7 @@ impl Job for ApplyEvent {
     async fn run(&self, incoming: Incoming) -> Result<(), JobError> {
         match incoming {
             Incoming::Lessonspace(envelope) => self.lesson(envelope).await,
+            Incoming::Ask(envelope) => self.ask(envelope).await,
             Incoming::Stripe(envelope) => self.stripe(envelope).await,
             Incoming::Fapshi(envelope) => self.fapshi(envelope).await,
         }

@@ -14,10 +14,12 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyEvent), ConfigError> {
     let policy = BatchPolicy::from_env(&mut env, 4, Duration::from_secs(15));
     let (database, gateways) = (Database::from_env(&mut env), Gateways::from_env(&mut env));
     let lessonspace = LessonspaceConfig::from_env(&mut env);
+    let room_secret = env.secret("LESSONSPACE_SECRET");
     env.finish(|| {
         let job = ApplyEvent {
             database: database?,
             lessonspace: Lessonspace::new(lessonspace?),
+            room_secret: room_secret?,
             gateways: gateways?,
             ids: Ids::random(clock.clone()),
             clock,

@@ -30,16 +30,16 @@ impl ApplyEvent {
         let notice = notice.ok_or(JobError::Permanent("not an event"))?;
         let id = notice.event_id();
         let event = event(fapshi::NAME, &id, &notice.status, None, &envelope, &whole);
-        let transaction = self.gateways.fapshi.look_up(&notice).await;
-        let transaction = transaction.map_err(vendor_error)?;
+        let found = self.gateways.fapshi.look_up(&notice).await;
+        let found = found.map_err(vendor_error)?;
         // The webhook is not signed: one that names another payment than the gateway does is somebody's try.
-        if notice.external_id.is_some() && notice.external_id != transaction.external_id {
+        if notice.external_id.is_some() && notice.external_id != found.transaction.external_id {
             return self.park(&event, "the gateway names another payment").await;
         }
-        if transaction.is_open() {
+        if found.is_open() {
             return Err(JobError::Transient("the gateway does not say so yet"));
         }
-        self.enter(&event, &transaction.finding(&notice)).await
+        self.enter(&event, &found.finding()).await
     }
 
     async fn enter(&self, event: &Event<'_>, finding: &Finding) -> Result<(), JobError> {

@@ -1,13 +1,14 @@
-//! Called off by client or tutor before the start: nothing is charged, and nobody joins any more. Source:
+//! Called off by client or tutor before the start, and before the two have met: nothing is charged, and nobody joins any more. Source:
 //! product page, "HTTP API".
 
 use domain::ids::ProfileId;
-use domain::session::SessionRefusal;
-use domain::settlement::Facts;
+use domain::session::{SessionRefusal, SessionStatus};
+use domain::settlement::{Facts, foresee, have_met};
 use http::StatusCode;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
 use platform::problem::Problem;
+use serde_json::json;
 use store::charging::Charging;
 use store::sessions;
 use uuid::Uuid;
@@ -24,18 +25,30 @@ impl Route for CancelSession {
         let stored = sessions::seen_by(&self.charging.database, id, person)
             .await?
             .ok_or_else(Problem::forbidden)?;
+        // A call that is repeated because its answer was lost finds its own work done.
+        if stored.status == SessionStatus::Cancelled {
+            let outcome = foresee(&stored.session, &stored.facts, self.charging.clock.now());
+            return Ok(Reply::ok(outcome));
+        }
+
         let now = self.charging.clock.now();
-        stored.session.allow_cancel(stored.status, now).map_err(refused)?;
+        let have_met = have_met(&stored.session, &stored.facts);
+        stored
+            .session
+            .allow_cancel(stored.status, have_met, now)
+            .map_err(refused)?;
         let facts = Facts {
             cancelled_at: Some(now),
-            ..stored.facts
+            ..stored.facts.clone()
         };
-        let settlement = self
-            .charging
-            .conclude(&stored, facts)
-            .await?
-            .ok_or_else(settled)?;
-        Ok(Reply::ok(settlement))
+        let role = if person == stored.session.tutor {
+            "tutor"
+        } else {
+            "client"
+        };
+        let by = json!({"by": role, "person": person});
+        let settlement = self.charging.conclude(&stored, &facts, &by).await?;
+        settlement.map(Reply::ok).ok_or_else(settled)
     }
 }
 
@@ -50,7 +63,7 @@ fn settled() -> Problem {
 fn refused(refusal: SessionRefusal) -> Problem {
     match refusal {
         SessionRefusal::Settled(status) => settled().with("outcome", status.word()),
-        SessionRefusal::TooEarly(_) | SessionRefusal::TooLate => Problem::new(
+        SessionRefusal::TooEarly(_) | SessionRefusal::TooLate | SessionRefusal::Contradicted => Problem::new(
             StatusCode::CONFLICT,
             "session-started",
             "The session has started.",

@@ -6,7 +6,7 @@ use domain::gateway::{Card, Declined, Finding, Outcome};
 use domain::ids::{BookingId, PaymentId};
 use domain::money::{Money, MoneyError};
 use domain::payment::{Advice, Ask, Collects, Next, Refund};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use platform::batch::{Job, JobError};
 use platform::clock::Clock;
 use platform::database::Database;
@@ -15,9 +15,12 @@ use platform::invocation;
 use platform::queue::Envelope;
 use providers::error::VendorError;
 use providers::fapshi;
-use providers::gateways::Gateways;
-use providers::stripe::SavedCardCharge;
-use store::payments::{self, Entered, Line, LookAtTab, Open};
+use providers::gateways::{Gateways, least_minor};
+use providers::stripe::{self, SavedCardCharge};
+use store::payments::{self, Entered, Line, LookAtTab, Open, Settling};
+
+/// What its gateway still does not know after so long was never given to anybody, and cannot be paid any more.
+const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(25);
 
 /// The function.
 pub struct CapturePayment {
@@ -27,6 +30,8 @@ pub struct CapturePayment {
     pub gateways: Gateways,
     /// Who collects what is charged.
     pub collects: Collects,
+    /// Above so many minor units a refund to a phone that is not known to be the payer's waits for an operator.
+    pub review_above_minor: i64,
     /// Ids of what is made.
     pub ids: Ids,
     /// What is due, and for how long.
@@ -69,6 +74,10 @@ impl CapturePayment {
         match next {
             Next::Rest => Ok(()),
             Next::Wait | Next::LookUp(_) => Err(JobError::Transient("a payment is under way")),
+            Next::Withdraw => {
+                tracing::info!("refunds withdrawn");
+                Ok(payments::withdraw_unasked(&self.database, booking, open, &self.ids, now).await?)
+            }
             Next::Settle(given_up, refund) => {
                 self.settle(booking, open, &given_up, refund.as_ref(), now).await
             }
@@ -86,9 +95,15 @@ impl CapturePayment {
         refund: Option<&Refund>,
         now: Timestamp,
     ) -> Result<(), JobError> {
-        let database = &self.database;
+        let settling = Settling {
+            booking,
+            open,
+            given_up,
+            refund,
+            review_above_minor: self.review_above_minor,
+        };
         // If another refund was decided meanwhile, that statement also asked for the next look at this tab.
-        let is_first = payments::settle(database, booking, open, given_up, refund, &self.ids, now).await?;
+        let is_first = payments::settle(&self.database, settling, &self.ids, now).await?;
         let has_refund = refund.is_some();
         tracing::info!(is_first, given_up = given_up.len(), has_refund, "tab settled");
         Ok(())
@@ -97,8 +112,15 @@ impl CapturePayment {
     async fn collect(&self, open: &Open, amount: Money, now: Timestamp) -> Result<(), JobError> {
         let (line, card) = collection(open)?;
         let card = card.ok_or(JobError::Transient("the card is gone"))?;
-        let may_ask =
-            line.is_written_down || payments::ask_for_part(&self.database, line, amount, now).await?;
+        // It stays on the client's account: no card can pay it, so nobody is asked to.
+        if amount.minor() < least_minor(stripe::NAME, amount.currency()) {
+            return self
+                .enter(line.id, refused(line.attempt, "amount_too_small"), now)
+                .await;
+        }
+        // What the gateway is asked for is what is written down.
+        let is_written_down = line.is_written_down && line.amount == amount;
+        let may_ask = is_written_down || payments::ask_for_part(&self.database, line, amount, now).await?;
         if !may_ask {
             return Err(JobError::Transient("somebody else collects"));
         }
@@ -132,7 +154,7 @@ impl CapturePayment {
     async fn look_up(&self, open: &Open, unclear: &[PaymentId], now: Timestamp) -> Result<bool, JobError> {
         let mut moved = false;
         for line in open.lines.iter().filter(|line| unclear.contains(&line.id)) {
-            let outcome = self.find(line, open.card.as_ref()).await?;
+            let outcome = self.find(line, open.card.as_ref(), now).await?;
             if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::Open) {
                 self.enter(line.id, outcome, now).await?;
                 moved = true;
@@ -141,25 +163,43 @@ impl CapturePayment {
         Ok(moved)
     }
 
-    async fn find(&self, line: &Line, card: Option<&Card>) -> Result<Option<Outcome>, VendorError> {
-        match (line.gateway.as_str(), line.gateway_id.as_deref(), card) {
-            (fapshi::NAME, _, _) => self.gateways.fapshi.find(line.id).await,
-            (_, _, Some(card)) if line.collects => {
-                self.gateways
-                    .stripe
-                    .find_charge(&card.customer, line.id, line.attempt, line.created_at)
-                    .await
-            }
-            (_, Some(page), _) if !line.collects => {
-                let finding = self.gateways.stripe.checkout(page).await?;
-                Ok(match finding {
-                    Finding::Payment(id, outcome) if id == line.id => Some(outcome),
-                    _ => None,
-                })
-            }
-            // A page that never got a name was never given to anybody.
-            _ => Ok(None),
+    async fn find(
+        &self,
+        line: &Line,
+        card: Option<&Card>,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, VendorError> {
+        if line.collects {
+            return self.find_charge(line, card).await;
         }
+        let found = match (line.gateway.as_str(), line.gateway_id.as_deref()) {
+            (fapshi::NAME, _) => self.gateways.fapshi.find(line.id).await?,
+            (_, Some(page)) => match self.gateways.stripe.checkout(page).await {
+                Ok(Finding::Payment(id, outcome)) if id == line.id => Some(outcome),
+                Ok(_) | Err(VendorError::NotFound) => None,
+                Err(error) => return Err(error),
+            },
+            // A page that never got a name was never given to anybody.
+            (_, None) => None,
+        };
+        let is_old = now.duration_since(line.created_at) > UNKNOWN_FOR;
+        Ok(found.or(is_old.then_some(Outcome::Expired)))
+    }
+
+    /// Under the client's record at the gateway for which it was asked, and under the one that they have now.
+    async fn find_charge(&self, line: &Line, card: Option<&Card>) -> Result<Option<Outcome>, VendorError> {
+        let asked = line.customer.as_deref();
+        let current = card.map(|card| card.customer.as_str());
+        for customer in asked.into_iter().chain(current.filter(|now| asked != Some(*now))) {
+            let stripe = &self.gateways.stripe;
+            let found = stripe
+                .find_charge(customer, line.id, line.attempt, line.created_at)
+                .await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     async fn enter(&self, payment: PaymentId, outcome: Outcome, now: Timestamp) -> Result<(), JobError> {

@@ -14,11 +14,13 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, CapturePayment), ConfigError>
     let policy = BatchPolicy::from_env(&mut env, 5, Duration::from_secs(25));
     let (database, gateways) = (Database::from_env(&mut env), Gateways::from_env(&mut env));
     let collects = env.or("COLLECTS", Collects::default());
+    let review_above_minor = env.or("REFUND_REVIEW_ABOVE", i64::MAX);
     env.finish(|| {
         let job = CapturePayment {
             database: database?,
             gateways: gateways?,
             collects: collects?,
+            review_above_minor: review_above_minor?,
             ids: Ids::random(clock.clone()),
             clock,
         };

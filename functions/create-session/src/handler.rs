@@ -7,11 +7,13 @@ use domain::session::{Session, SessionPolicy, SessionStatus};
 use http::StatusCode;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
+use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::invocation;
 use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::sessions::{self, Bookable, Stored};
 
 /// Where sessions are held until a tutor's own connection makes the meeting: the booking's own room, which
@@ -23,6 +25,7 @@ pub(crate) struct CreateSession {
     pub(crate) database: Database,
     pub(crate) policy: SessionPolicy,
     pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
 }
 
 #[derive(Deserialize)]
@@ -51,38 +54,41 @@ impl Route for CreateSession {
         let booking = call.json::<Order>()?.booking_id;
         invocation::note("booking_id", booking);
         let bookable = sessions::for_booking(&self.database, booking, person).await?;
-        let session = accept(booking, &bookable.ok_or_else(Problem::forbidden)?)?;
-        let made =
-            sessions::create(&self.database, &session, PROVIDER, &self.policy, self.ids.next()).await?;
-        let (stored, is_new) = made;
+        let session = accept(booking, self.policy, &bookable.ok_or_else(Problem::forbidden)?)?;
+        let role = if person == session.tutor {
+            "tutor"
+        } else {
+            "client"
+        };
+        let by = json!({"by": role, "person": person});
+        let (id, now) = (self.ids.next(), self.clock.now());
+        let (stored, is_new) = sessions::create(&self.database, &session, PROVIDER, id, &by, now).await?;
         let status = if is_new {
             StatusCode::CREATED
         } else {
             StatusCode::OK
         };
-        Ok(Reply::with_status(status, self.answer(&stored)))
+        Ok(Reply::with_status(status, answer(&stored)))
     }
 }
 
-impl CreateSession {
-    fn answer(&self, stored: &Stored) -> Answer {
-        let session = &stored.session;
-        Answer {
-            id: stored.id,
-            booking_id: session.booking,
-            status: stored.status,
-            provider: PROVIDER,
-            scheduled_start_at: session.schedule.starts_at(),
-            scheduled_end_at: session.schedule.ends_at(),
-            duration_minutes: session.duration_minutes(),
-            no_show_wait_minutes: session.no_show_wait_minutes(&self.policy),
-            min_payable_minutes: session.min_payable_minutes(&self.policy),
-            price: session.price,
-        }
+fn answer(stored: &Stored) -> Answer {
+    let session = &stored.session;
+    Answer {
+        id: stored.id,
+        booking_id: session.booking,
+        status: stored.status,
+        provider: PROVIDER,
+        scheduled_start_at: session.schedule.starts_at(),
+        scheduled_end_at: session.schedule.ends_at(),
+        duration_minutes: session.duration_minutes(),
+        no_show_wait_minutes: session.no_show_wait_minutes(),
+        min_payable_minutes: session.min_payable_minutes(),
+        price: session.price,
     }
 }
 
-fn accept(booking: BookingId, bookable: &Bookable) -> Result<Session, Problem> {
+fn accept(booking: BookingId, policy: SessionPolicy, bookable: &Bookable) -> Result<Session, Problem> {
     let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
     match bookable.status {
         BookingStatus::Confirmed => {}
@@ -114,5 +120,7 @@ fn accept(booking: BookingId, bookable: &Bookable) -> Result<Session, Problem> {
         tutor: bookable.tutor,
         schedule,
         price,
+        policy,
+        is_entered_through_us: sessions::enters_through_us(PROVIDER),
     })
 }

@@ -18,7 +18,8 @@ fn configure(mut env: Env) -> Result<handler::CreateSession, ConfigError> {
             authenticator: Authenticator::new(auth?, clock.clone()),
             database: database?,
             policy: policy?,
-            ids: Ids::random(clock),
+            ids: Ids::random(clock.clone()),
+            clock,
         })
     })
 }

@@ -1,5 +1,6 @@
 //! A presigned upload for the tutor's whiteboard. Source: Lessonspace seed v5.2, section 5.2.
 
+use domain::booking::BookingStatus;
 use domain::ids::{BookingId, ProfileId};
 use domain::people::Role;
 use domain::snapshot::{ImageType, MAX_BYTES, SnapshotKey};
@@ -59,6 +60,7 @@ impl Route for CreateSnapshotUpload {
             let detail = "Only the tutor of the booking adds a snapshot.";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-tutor", detail));
         }
+        is_agreed(seen.booking.status)?;
         let now = self.clock.now();
         if seen
             .booking
@@ -96,6 +98,17 @@ impl CreateSnapshotUpload {
             expires_at: now.saturating_add(lasts).unwrap_or(now),
         };
         Ok(Reply::with_status(StatusCode::CREATED, answer))
+    }
+}
+
+/// A snapshot shows what was done in a lesson. Of a booking that nobody agreed to there is none.
+fn is_agreed(status: BookingStatus) -> Result<(), Problem> {
+    let conflict = |kind, detail| Err(Problem::new(StatusCode::CONFLICT, kind, detail));
+    match status {
+        BookingStatus::Confirmed | BookingStatus::Completed => Ok(()),
+        BookingStatus::Pending => conflict("booking-not-confirmed", "This booking is not confirmed yet."),
+        BookingStatus::Cancelled => conflict("booking-cancelled", "This booking is cancelled."),
+        BookingStatus::Unknown => Err(Problem::unknown_status()),
     }
 }
 

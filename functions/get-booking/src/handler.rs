@@ -80,10 +80,10 @@ impl GetBooking {
             client_id: booking.parties.client,
             tutor_id: booking.parties.tutor,
             student_id: booking.parties.student,
-            meeting_started_at: booking.evidence.started_at,
-            meeting_ended_at: booking.evidence.ended_at,
-            duration_actual_seconds: booking.evidence.duration_seconds,
-            recording_available: booking.evidence.recording_url.is_some(),
+            meeting_started_at: booking.proof.started_at,
+            meeting_ended_at: booking.proof.ended_at,
+            duration_actual_seconds: booking.proof.duration_seconds,
+            recording_available: booking.proof.recording_url.is_some(),
             artifacts,
         }
     }

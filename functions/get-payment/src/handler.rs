@@ -1,5 +1,7 @@
-//! Where a payment stands, for the client who makes it.
+//! Where a payment stands, for the client who makes it. One that is open is looked up at its gateway first: what a
+//! gateway tells by itself may come late, or never.
 
+use domain::gateway::{Finding, Outcome};
 use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::money::Money;
 use domain::payment::{Method, PaymentStatus};
@@ -8,13 +10,24 @@ use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
 use platform::clock::Clock;
 use platform::database::Database;
+use platform::ids::Ids;
 use platform::problem::Problem;
+use providers::error::VendorError;
+use providers::fapshi;
+use providers::gateways::Gateways;
 use serde::Serialize;
-use store::payments::{self, Seen};
+use std::time::Duration;
+use store::payments::{self, Entered, Seen};
+use tokio::time::timeout;
+
+/// How long the client waits for a gateway; after that they see what is known here.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct GetPayment {
     pub(crate) authenticator: Authenticator,
     pub(crate) database: Database,
+    pub(crate) gateways: Gateways,
+    pub(crate) ids: Ids,
     pub(crate) clock: Clock,
 }
 
@@ -42,9 +55,52 @@ impl Route for GetPayment {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
         let person = ProfileId(call.user(&self.authenticator).await?);
         let id: PaymentId = call.path_id("payment_id")?;
-        let seen = payments::seen_by(&self.database, id, person).await?;
-        let seen = seen.ok_or_else(Problem::forbidden)?;
-        Ok(Reply::ok(answer(seen, self.clock.now())))
+        let now = self.clock.now();
+        let seen = payments::seen_by(&self.database, id, person, now).await?;
+        let mut seen = seen.ok_or_else(Problem::forbidden)?;
+
+        if seen.is_looking {
+            seen = self.brought_up_to_date(seen, now).await?;
+        }
+        Ok(Reply::ok(answer(seen, now)))
+    }
+}
+
+impl GetPayment {
+    /// As the gateway has it, if it says so in time.
+    async fn brought_up_to_date(&self, seen: Seen, now: Timestamp) -> Result<Seen, Problem> {
+        let found = match timeout(PATIENCE, self.find(&seen)).await {
+            Ok(Ok(Some(found))) if found != Outcome::Open => found,
+            Ok(Ok(_)) => return Ok(seen),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the gateway does not say where the payment stands");
+                return Ok(seen);
+            }
+            Err(_) => {
+                tracing::warn!("the gateway takes too long to say where the payment stands");
+                return Ok(seen);
+            }
+        };
+
+        let finding = Finding::Payment(seen.id, found.clone());
+        match payments::enter(&self.database, &finding, &self.ids, now).await? {
+            Entered::Yes => Ok(seen.after(found, now)),
+            Entered::Unknown | Entered::Disagrees => {
+                tracing::error!(payment_id = %seen.id, "the gateway took another amount than was asked for");
+                Ok(seen)
+            }
+        }
+    }
+
+    async fn find(&self, seen: &Seen) -> Result<Option<Outcome>, VendorError> {
+        match (seen.gateway.as_str(), seen.gateway_id.as_deref()) {
+            (fapshi::NAME, _) => self.gateways.fapshi.find(seen.id).await,
+            (_, Some(page)) => match self.gateways.stripe.checkout(page).await? {
+                Finding::Payment(id, outcome) if id == seen.id => Ok(Some(outcome)),
+                _ => Ok(None),
+            },
+            (_, None) => Ok(None),
+        }
     }
 }
 

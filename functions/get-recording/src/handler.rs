@@ -35,8 +35,8 @@ impl Route for GetRecording {
         let seen = bookings::seen_by(&self.database, id, person, None)
             .await?
             .ok_or_else(Problem::forbidden)?;
-        let evidence = seen.booking.evidence;
-        let stored = evidence.recording_url.ok_or_else(not_ready)?;
+        let proof = seen.booking.proof;
+        let stored = proof.recording_url.ok_or_else(not_ready)?;
         let url = self
             .lessonspace
             .recording(&stored)
@@ -45,7 +45,7 @@ impl Route for GetRecording {
         Ok(Reply::ok(Answer {
             url: url.into(),
             expires_in_seconds: LINK_LASTS_SECONDS,
-            duration_actual_seconds: evidence.duration_seconds,
+            duration_actual_seconds: proof.duration_seconds,
         }))
     }
 }

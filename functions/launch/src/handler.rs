@@ -13,10 +13,10 @@ use platform::ids::Ids;
 use platform::problem::Problem;
 use platform::secrets::Secret;
 use providers::error::VendorError;
-use providers::lessonspace::{self, Launched, Lessonspace, RoomRequest, Visitor, WebhookToken};
+use providers::lessonspace::{self, Launched, Lessonspace, RoomRequest, SealedKey, Visitor, WebhookToken};
 use serde::Serialize;
 use std::time::Duration;
-use store::rooms::{self, Entrance, OpenedRoom};
+use store::rooms::{self, Entered, Entrance};
 use url::Url;
 use uuid::Uuid;
 
@@ -63,7 +63,9 @@ impl Route for Launch {
             Ok(launched) => launched,
             Err(problem) => return Err(self.give_up(&guest.entrance, claim, problem).await),
         };
-        self.keep(&guest, claim, &launched).await?;
+        if let Err(problem) = self.keep(&guest, claim, &launched).await {
+            return Err(self.give_up(&guest.entrance, claim, problem).await);
+        }
         Ok(Reply::ok(Answer {
             url: launched.personal_url,
             role: guest.role,
@@ -106,24 +108,19 @@ impl Launch {
         ))
     }
 
-    /// Launches for this person. Whoever opens the room also tells the vendor where to report: that address
-    /// carries the room's key, which only a launch gives, so it takes a second one. A room is saved only
-    /// after that, so every saved room reports.
+    /// Launches for this person, by one call. Each launch tells the vendor anew where to report, always the same, so that
+    /// it does not matter which of them the vendor goes by.
     async fn open(&self, guest: &Guest) -> Result<Launched, Problem> {
-        let launched = self.launch(guest, None).await?;
-        if !guest.entrance.is_claimed {
-            return Ok(launched);
-        }
-        let webhook = self.webhook(guest.entrance.booking.id, &launched).await?;
-        self.launch(guest, Some(&webhook)).await
-    }
-
-    async fn launch(&self, guest: &Guest, webhook: Option<&Url>) -> Result<Launched, Problem> {
+        let booking = guest.entrance.booking.id;
+        let token = WebhookToken::of(&self.webhook_secret, booking).await?;
+        let webhook = token
+            .url(&self.public_base, booking)
+            .ok_or_else(Problem::internal)?;
         let room = RoomRequest {
-            booking: guest.entrance.booking.id,
+            booking,
             window: guest.window,
             record: guest.entrance.recording_consent,
-            webhook,
+            webhook: &webhook,
         };
         let visitor = Visitor {
             profile: guest.profile,
@@ -136,31 +133,24 @@ impl Launch {
             .map_err(vendor_problem)
     }
 
-    async fn webhook(&self, booking: BookingId, launched: &Launched) -> Result<Url, Problem> {
-        let Some(key) = &launched.signing_key else {
-            tracing::error!("the vendor gave no key for the room's webhooks");
-            return Err(vendor_problem(VendorError::NotFound));
-        };
-        let token = WebhookToken::seal(&self.webhook_secret, booking, key).await?;
-        token
-            .and_then(|token| token.url(&self.public_base, booking))
-            .ok_or_else(Problem::internal)
-    }
-
-    /// Saves a room that was just opened; a room that was there already must still be the same one.
+    /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
     async fn keep(&self, guest: &Guest, claim: Uuid, launched: &Launched) -> Result<(), Problem> {
-        let kept = if let Some(room) = &guest.entrance.booking.room {
-            *room == launched.room
-        } else {
-            let address = launched.room_url();
-            let opened = OpenedRoom {
-                provider: lessonspace::NAME,
-                room: &launched.room,
-                address: address.as_str(),
-            };
-            rooms::opened(&self.database, guest.entrance.booking.id, claim, &opened).await?
+        let booking = guest.entrance.booking.id;
+        let address = launched.room_url();
+        let key = match &launched.signing_key {
+            Some(key) => SealedKey::seal(&self.webhook_secret, booking, key).await?,
+            None => None,
         };
-        if kept {
+        let entered = Entered {
+            provider: lessonspace::NAME,
+            room: &launched.room,
+            address: address.as_str(),
+            key: key.as_ref().map(|key| key.0.as_str()),
+            person: guest.profile,
+            role: guest.role,
+            known_as: launched.user.as_deref(),
+        };
+        if rooms::entered(&self.database, booking, claim, &entered, self.clock.now()).await? {
             return Ok(());
         }
         tracing::error!("the vendor gave another room for the same booking");
@@ -213,7 +203,11 @@ fn vendor_problem(error: VendorError) -> Problem {
         VendorError::Transient {
             retry_after_seconds, ..
         } => retry_after_seconds.unwrap_or(3),
-        VendorError::Barred { .. } | VendorError::Permanent { .. } | VendorError::NotFound => 30,
+        VendorError::Barred { .. }
+        | VendorError::NotEnabled { .. }
+        | VendorError::Insufficient { .. }
+        | VendorError::Permanent { .. }
+        | VendorError::NotFound => 30,
     };
     Problem::unavailable("provider-unavailable", detail, after)
 }

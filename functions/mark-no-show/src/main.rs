@@ -5,15 +5,16 @@ mod handler;
 use platform::api;
 use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
-use store::charging::Charging;
+use platform::database::Database;
 
 fn configure(mut env: Env) -> Result<handler::MarkNoShow, ConfigError> {
     let clock = env.clock();
-    let (auth, charging) = (AuthConfig::from_env(&mut env), Charging::from_env(&mut env));
+    let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
     env.finish(|| {
         Some(handler::MarkNoShow {
-            authenticator: Authenticator::new(auth?, clock),
-            charging: charging?,
+            authenticator: Authenticator::new(auth?, clock.clone()),
+            database: database?,
+            clock,
         })
     })
 }

@@ -18,6 +18,16 @@ pub(crate) struct Uploaded {
     keys: Vec<String>,
 }
 
+/// What lies where an upload was told of.
+enum Stored {
+    /// The image that was announced.
+    Genuine,
+    /// Something else.
+    Other,
+    /// Nothing.
+    Gone,
+}
+
 impl Message for Uploaded {
     fn read(body: &str) -> Result<Self, JobError> {
         let event: serde_json::Value =
@@ -28,11 +38,11 @@ impl Message for Uploaded {
         }
         let event: S3Event =
             serde_json::from_value(event).map_err(|_| JobError::Permanent("not a bucket notification"))?;
-        // Keys arrive URL-encoded, "+" being a space; `url_decoded_key` is filled by the events crate.
-        let keys = event.records.into_iter().filter_map(|record| {
-            let object = record.s3.object;
-            object.url_decoded_key.or(object.key)
-        });
+        // Keys arrive URL-encoded. None of ours has a character that this changes.
+        let keys = event
+            .records
+            .into_iter()
+            .filter_map(|record| record.s3.object.key);
         Ok(Self { keys: keys.collect() })
     }
 }
@@ -52,8 +62,11 @@ impl RecordSnapshot {
     async fn record(&self, object_key: &str) -> Result<(), JobError> {
         let key = SnapshotKey::parse(object_key).ok_or(JobError::Permanent("not a snapshot's key"))?;
         invocation::note("booking_id", key.booking);
-        if !self.is_genuine(&key).await? {
-            return self.discard(object_key).await;
+        match self.stored(&key).await? {
+            Stored::Genuine => {}
+            Stored::Other => return self.discard(object_key).await,
+            // It was discarded when its upload was told of before.
+            Stored::Gone => return Ok(()),
         }
         match snapshots::record(&self.database, self.artifacts.name(), &key).await? {
             Recorded::Yes | Recorded::Superseded => Ok(()),
@@ -62,14 +75,17 @@ impl RecordSnapshot {
     }
 
     /// Looks at the stored bytes: the right kind of image, and not over the cap.
-    async fn is_genuine(&self, key: &SnapshotKey) -> Result<bool, JobError> {
-        match self
+    async fn stored(&self, key: &SnapshotKey) -> Result<Stored, JobError> {
+        let head = self
             .artifacts
             .head_bytes(&key.object_key(), SIGNATURE_BYTES)
-            .await
-        {
-            Ok((head, total)) => Ok(total <= MAX_BYTES && ImageType::sniff(&head) == Some(key.image)),
-            Err(BlobError::NotFound) => Err(JobError::Permanent("the object is gone")),
+            .await;
+        match head {
+            Ok((head, total)) if total <= MAX_BYTES && ImageType::sniff(&head) == Some(key.image) => {
+                Ok(Stored::Genuine)
+            }
+            Ok(_) => Ok(Stored::Other),
+            Err(BlobError::NotFound) => Ok(Stored::Gone),
             Err(BlobError::Unavailable) => Err(JobError::Transient("storage")),
         }
     }

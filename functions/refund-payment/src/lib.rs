@@ -3,6 +3,7 @@
 
 use domain::gateway::{Finding, Refunded};
 use domain::payment::may_be_under_way;
+use jiff::Timestamp;
 use platform::batch::{Job, JobError};
 use platform::clock::Clock;
 use platform::database::Database;
@@ -39,17 +40,31 @@ impl Job for RefundPayment {
             Some(_) => self.find(&due).await?,
             None => None,
         };
-        let refunded = match found {
-            Some(found) => found,
+        let answer = match found {
+            Some(found) => Answer::Refunded(found),
+            // The gateway has taken it: it is looked up again, and never asked for again.
+            None if due.is_pending => return Ok(()),
             None if due.asked_at.is_some_and(|at| may_be_under_way(at, now)) => {
                 return Err(JobError::Transient("the refund may be under way"));
             }
+            None if !due.is_due => {
+                tracing::info!(payment_id = %due.payment, "refund withdrawn");
+                return Ok(payments::withdraw(&self.database, &due, &self.ids, now).await?);
+            }
             None => self.give_back(&due).await?,
         };
-        tracing::info!(payment_id = %due.payment, ?refunded, "refund");
-        payments::enter(&self.database, &Finding::Refund(id, refunded), &self.ids, now).await?;
-        Ok(())
+        tracing::info!(payment_id = %due.payment, ?answer, "refund");
+        self.enter(&due, answer, now).await
     }
+}
+
+/// What a gateway says to a refund.
+#[derive(Debug)]
+enum Answer {
+    /// What became of it.
+    Refunded(Refunded),
+    /// Refused, for now.
+    NotNow(&'static str),
 }
 
 impl RefundPayment {
@@ -62,7 +77,7 @@ impl RefundPayment {
         }
     }
 
-    async fn give_back(&self, due: &Due) -> Result<Refunded, JobError> {
+    async fn give_back(&self, due: &Due) -> Result<Answer, JobError> {
         let answer = match (&due.intent, &due.phone, due.gateway.as_str()) {
             (_, None, fapshi::NAME) => return Ok(failed("no_phone")),
             (_, _, fapshi::NAME) if due.amount.minor() < fapshi::LEAST_MINOR => {
@@ -72,20 +87,37 @@ impl RefundPayment {
             (Some(intent), _, _) => self.gateways.stripe.refund(due.id, intent, due.amount).await,
             (None, _, _) => return Ok(failed("unknown_at_gateway")),
         };
-        match answer {
+        Ok(match answer {
+            Err(VendorError::Insufficient { .. }) => Answer::NotNow("balance_insufficient"),
+            Err(VendorError::NotEnabled { .. }) => Answer::NotNow("not_enabled"),
+            // Fapshi gives its reasons in words only, and not all of them stand for good.
+            Err(VendorError::Permanent { .. }) if due.gateway == fapshi::NAME => Answer::NotNow("refused"),
             Err(VendorError::Permanent { status }) => {
                 tracing::error!(status, "the gateway refused a refund");
-                Ok(failed("refused"))
+                failed("refused")
             }
-            answer => Ok(answer?),
+            answer => Answer::Refunded(answer?),
+        })
+    }
+
+    async fn enter(&self, due: &Due, answer: Answer, now: Timestamp) -> Result<(), JobError> {
+        match answer {
+            Answer::Refunded(refunded) => {
+                let finding = Finding::Refund(due.id, refunded);
+                payments::enter(&self.database, &finding, &self.ids, now).await?;
+            }
+            Answer::NotNow(reason) => {
+                payments::refused(&self.database, due, reason, &self.ids, now).await?;
+            }
         }
+        Ok(())
     }
 }
 
 /// For a person to look at.
-fn failed(reason: &str) -> Refunded {
-    Refunded::Failed {
+fn failed(reason: &str) -> Answer {
+    Answer::Refunded(Refunded::Failed {
         gateway_id: None,
         reason: reason.into(),
-    }
+    })
 }

@@ -1,22 +1,62 @@
-//! `relay-outbox`: sends what the outbox holds and is due. Scheduled each minute.
+//! `relay-outbox`: sends what the outbox holds and is due, and once an hour removes what was kept long enough.
+//! Scheduled each minute.
 
+use jiff::{SignedDuration, Timestamp};
 use platform::clock::Clock;
 use platform::config::{ConfigError, Env};
-use platform::database::Database;
+use platform::database::{Database, DatabaseError};
+use platform::invocation;
 use platform::outbox::{self, Routes};
 use platform::queue::Queue;
 use platform::schedule::{self, Counts, Scheduled};
+use std::time::Duration;
+use store::keeping;
+use tokio::sync::Mutex;
+
+/// How often it is looked for what was kept long enough, by each environment.
+const TIDY_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// What one step of it may take; none is begun with less time left.
+const TIDY_BUDGET: Duration = Duration::from_secs(10);
 
 struct RelayOutbox {
     database: Database,
     routes: Routes,
     clock: Clock,
+    /// When nothing was left that had been kept for too long.
+    tidied_at: Mutex<Option<Timestamp>>,
 }
 
 impl Scheduled for RelayOutbox {
     async fn run(&self) -> Result<Counts, lambda_runtime::Error> {
         let swept = outbox::sweep(&self.database, &self.routes, &self.clock).await?;
-        Ok(vec![("sent", swept.sent), ("left", swept.left)])
+        let tidied = self.tidy().await?;
+
+        Ok(vec![
+            ("sent", swept.sent),
+            ("left", swept.left),
+            ("tidied", tidied),
+        ])
+    }
+}
+
+impl RelayOutbox {
+    /// Step by step until nothing is left, or no time; then the next run goes on.
+    async fn tidy(&self) -> Result<u64, DatabaseError> {
+        let (now, mut tidied_at) = (self.clock.now(), self.tidied_at.lock().await);
+        if tidied_at.is_some_and(|at| now.duration_since(at).abs() < TIDY_EVERY) {
+            return Ok(0);
+        }
+
+        let mut tidied = 0;
+        while invocation::remaining() > TIDY_BUDGET {
+            let step = keeping::tidy(&self.database, now).await?;
+            if step == 0 {
+                *tidied_at = Some(now);
+                break;
+            }
+            tidied += step;
+        }
+        Ok(tidied)
     }
 }
 
@@ -35,6 +75,7 @@ fn configure(mut env: Env) -> Result<RelayOutbox, ConfigError> {
             database: database?,
             routes,
             clock,
+            tidied_at: Mutex::new(None),
         })
     })
 }

@@ -20,8 +20,13 @@ use providers::gateways::Gateways;
 use providers::stripe::{self, Checkout};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
-use store::payments::{self, Agreement, Begun, Order, Started};
+use std::time::Duration;
+use store::payments::{self, Agreement, Begun, Earlier, Order, Started};
+use tokio::time::timeout;
 use url::Url;
+
+/// How long the client waits for a gateway to say whether what they were given was used.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whoever began a payment and got no further within this time has died.
 const BEGINNING_LASTS: SignedDuration = SignedDuration::from_secs(60);
@@ -141,10 +146,7 @@ impl Route for StartPayment {
         let started = started.ok_or_else(Problem::forbidden)?;
         let begun = allow(&started, &order)?;
         match &begun.earlier {
-            Some((link, since)) => {
-                let (status, link) = (PaymentStatus::Open, link.clone());
-                Ok(Reply::ok(answer(booking, method, begun, status, link, *since)))
-            }
+            Some(earlier) => self.reopen(booking, &order, begun, earlier, now).await,
             None => {
                 self.open(booking, method, phone.as_ref(), &started, begun, now)
                     .await
@@ -189,6 +191,67 @@ impl StartPayment {
             tutor_id: agreement.tutor,
             up_to,
         }))
+    }
+
+    /// Hands out again what can still be used, unless it was used already.
+    async fn reopen(
+        &self,
+        booking: BookingId,
+        order: &Order<'_>,
+        begun: &Begun,
+        earlier: &Earlier,
+        now: Timestamp,
+    ) -> Result<Reply, Problem> {
+        let reply = |status, link| {
+            let answer = answer(booking, order.method, begun, status, link, earlier.since);
+            Ok(Reply::ok(answer))
+        };
+        let found = if earlier.is_looking {
+            self.find(order.gateway, begun.id, &earlier.gateway_id).await
+        } else {
+            None
+        };
+        let Some(found) = found else {
+            return reply(PaymentStatus::Open, earlier.link.clone());
+        };
+
+        let is_paid = matches!(found, Outcome::Paid(_));
+        let finding = Finding::Payment(begun.id, found);
+        payments::enter(&self.database, &finding, &self.ids, now).await?;
+        if is_paid {
+            return reply(PaymentStatus::Paid, None);
+        }
+        // It has ended: the next order begins another.
+        Err(Problem::unavailable(
+            "payment-being-started",
+            "The payment is being started.",
+            1,
+        ))
+    }
+
+    /// What became of something to pay with, if its gateway says so in time and it has an end.
+    async fn find(&self, gateway: &str, payment: PaymentId, name: &str) -> Option<Outcome> {
+        let looking = async {
+            if gateway == fapshi::NAME {
+                return self.gateways.fapshi.find(payment).await;
+            }
+            Ok(match self.gateways.stripe.checkout(name).await? {
+                Finding::Payment(id, outcome) if id == payment => Some(outcome),
+                _ => None,
+            })
+        };
+        let found = match timeout(PATIENCE, looking).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the gateway does not say where the payment stands");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the gateway takes too long to say where the payment stands");
+                None
+            }
+        };
+        found.filter(|found| *found != Outcome::Open)
     }
 
     /// Asks the gateway for what the client needs, and keeps it.
@@ -332,6 +395,10 @@ fn allow<'a>(started: &'a Started, order: &Order<'_>) -> Result<&'a Begun, Probl
         return Ok(begun);
     }
     let price = may_pay(is_client, started.status, started.price)?;
+    if started.is_off {
+        let detail = "The lesson's time has passed, and nobody had agreed to it.";
+        return Err(conflict("booking-closed", detail));
+    }
     if order.method == Method::CardOnFile {
         has_seen(price, started.is_agreed, order.up_to_minor)?;
     }

@@ -1,4 +1,7 @@
 //! The door for Lessonspace's webhooks. Source: Lessonspace seed v5.2, section 4.2; the provider's README.
+//!
+//! It lets in whoever holds an address that we gave out, and asks neither a database nor the vendor. Nothing that is let
+//! in is believed: it only says where to look, so the signature is checked later, where the room's key is at hand.
 
 use domain::ids::BookingId;
 use platform::api::{Call, Reply, Route};
@@ -7,7 +10,6 @@ use platform::problem::Problem;
 use platform::secrets::Secret;
 use platform::webhook::Door;
 use providers::lessonspace::{Delivery, Headers, WebhookToken};
-use secrecy::SecretString;
 
 pub(crate) struct WebhookLessonspace {
     pub(crate) secret: Secret,
@@ -16,39 +18,40 @@ pub(crate) struct WebhookLessonspace {
 
 impl Route for WebhookLessonspace {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
-        let (booking, key) = self.open(&call).await?;
-        let delivery = self.verify(&call, booking, &key)?;
+        let booking = self.recognise(&call).await?;
+        let delivery = self.read(&call, booking)?;
+
         self.door.take(&delivery.event_id(), &delivery).await
     }
 }
 
 impl WebhookLessonspace {
-    /// The booking that we gave this URL out for, and its room's key. A known and an unknown booking answer
-    /// alike.
-    async fn open(&self, call: &Call) -> Result<(BookingId, SecretString), Problem> {
+    /// The booking that we gave this URL out for. A known and an unknown booking answer alike.
+    async fn recognise(&self, call: &Call) -> Result<BookingId, Problem> {
         let secrets = self.secret.all().await?;
-        let booking = call
+        let booking: BookingId = call
             .query("booking")
-            .and_then(|id| id.parse::<BookingId>().ok())
+            .and_then(|id| id.parse().ok())
             .ok_or_else(|| self.door.refused("booking"))?;
-        let key = call
-            .query("token")
-            .and_then(|token| WebhookToken(token).open(booking, &secrets));
-        let key = key.ok_or_else(|| self.door.refused("token"))?;
+
+        let token = call.query("token").map(WebhookToken);
+        if !token.is_some_and(|token| token.is_for(booking, &secrets)) {
+            return Err(self.door.refused("token"));
+        }
+
         invocation::note("booking_id", booking);
-        Ok((booking, key))
+        Ok(booking)
     }
 
-    fn verify(&self, call: &Call, booking: BookingId, key: &SecretString) -> Result<Delivery, Problem> {
-        let headers = Headers::read(call.headers()).map_err(|_| self.door.refused("no signature"))?;
+    /// The delivery as it came. One that says nothing we know is taken, too: the vendor keeps the order of a URL's
+    /// events, so a refusal would hold up the later ones.
+    fn read(&self, call: &Call, booking: BookingId) -> Result<Delivery, Problem> {
         let delivery = Delivery {
             booking,
-            headers,
+            headers: Headers::read(call.headers()),
             body: self.door.body(call)?,
         };
-        if !delivery.is_signed_with(key) {
-            return Err(self.door.refused("signature"));
-        }
+
         delivery
             .is_readable()
             .then_some(delivery)

@@ -10,7 +10,6 @@
 
 use bench::{connect, fresh_database};
 use domain::payment::Collects;
-use domain::session::SessionPolicy;
 use jiff::Timestamp;
 use platform::clock::Clock;
 use platform::database::Database;
@@ -38,18 +37,28 @@ const LIMIT: &str = "
     charged AS (
         INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency, explanation, decided_at)
         SELECT charge_id, id, 1, status, price_minor, price_minor * 9 / 10, price_minor - price_minor * 9 / 10, currency,
-            jsonb_build_object('rule', 'reached_end', 'facts', jsonb_build_object('meeting_started_at', meeting_started_at,
-                'meeting_ended_at', meeting_ended_at, 'no_show_marked_at', no_show_marked_at, 'cancelled_at', cancelled_at),
+            jsonb_build_object('rule', 'reached_end', 'known', jsonb_build_object(
+                    'tutor', jsonb_build_object('presence', 'present', 'stays', jsonb_build_array(stay)),
+                    'learner', jsonb_build_object('presence', 'present', 'stays', jsonb_build_array(stay)),
+                    'room', jsonb_build_array(stay), 'lesson_ended_at', scheduled_end_at, 'provider_asked_at', asked_at,
+                    'is_assumed', false, 'no_show_marked_at', no_show_marked_at, 'cancelled_at', cancelled_at,
+                    'waived_at', waived_at),
                 'scheduled_start_at', scheduled_start_at, 'scheduled_end_at', scheduled_end_at,
                 'duration_minutes', duration_minutes, 'no_show_wait_minutes', no_show_wait_minutes,
                 'min_payable_minutes', min_payable_minutes,
                 'price', jsonb_build_object('amount', price_minor, 'currency', currency),
                 'arithmetic', jsonb_build_array('charge = 1/1 of ' || price_minor, 'payout = 9/10 of ' || price_minor,
                     'fee = ' || price_minor)), now()
-        FROM settled),
+        FROM settled CROSS JOIN LATERAL (SELECT jsonb_build_object(
+            'from', scheduled_start_at, 'to', scheduled_end_at, 'until', 'left') AS stay) AS stays),
     told AS (
         INSERT INTO session_events (session_id, kind, occurred_at, data)
-        SELECT id, 'settled', now(), jsonb_build_object('status', status, 'charge_id', charge_id) FROM settled),
+        SELECT id, 'settled', now(), jsonb_build_object('by', 'schedule', 'status', status, 'charge_id', charge_id) FROM settled),
+    notified AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT client_id, 'lesson_settled', 'charge/' || charge_id, booking_id,
+               jsonb_build_object('session_id', id, 'status', status, 'charge', price_minor, 'currency', currency), now()
+        FROM settled),
     collected AS (
         INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor,
             currency, status, created_at)
@@ -88,10 +97,23 @@ const FILL_DUE: &str = "
         FROM generate_series(1, $1::bigint) n RETURNING *)
     INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
         duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
-        due_at)
+        due_at, asked_at, evidence, policy)
     SELECT gen_random_uuid(), id, client_id, tutor_id, 'lessonspace', now() - interval '2 hours',
-        now() - interval '1 hour', 60, '1/3', '2/3', price_minor, price_currency, now() - interval '1 hour', $2
-    FROM booked";
+        now() - interval '1 hour', 60, '1/3', '2/3', price_minor, price_currency, now() - interval '1 hour', $2,
+        now() - interval '45 minutes',
+        -- Both pressed Join, came, and left after the planned end.
+        jsonb_build_object(
+            'spans', jsonb_build_object('span', jsonb_build_array(began, ended, false, true)),
+            'people', jsonb_build_object('11', 'tutor', '12', 'learner', tutor_id, 'tutor', client_id, 'learner'),
+            'marks', jsonb_build_array(
+                jsonb_build_array('', tutor_id, 'pressed', began), jsonb_build_array('', client_id, 'pressed', began),
+                jsonb_build_array('span', '11', 'came', began), jsonb_build_array('span', '12', 'came', began),
+                jsonb_build_array('span', '11', 'left', ended), jsonb_build_array('span', '12', 'left', ended))),
+        jsonb_build_object('no_show_wait', '1/3', 'min_payable', '2/3', 'pays_from_minimum', false,
+            'no_show_charge', '1/2', 'payout', '9/10', 'corrects_late_news', true, 'attendance', 'proven',
+            'tolerance_minutes', 2, 'gap_minutes', 10, 'opens_before_minutes', 15, 'closes_after_minutes', 15)
+    FROM booked, (SELECT extract(epoch FROM now() - interval '2 hours')::bigint * 1000 AS began,
+                         extract(epoch FROM now() - interval '55 minutes')::bigint * 1000 AS ended) AS room";
 
 /// Sessions that were settled long ago, which is all that matters of them. $1 how many.
 const FILL_SETTLED: &str = "
@@ -153,7 +175,6 @@ fn charging(url: &str) -> Charging {
     Charging {
         // As the functions connect: with their grants, policies and limits.
         database: Database::at(&url.replace("postgres@", "firstbell_service@")),
-        policy: SessionPolicy::default(),
         collects: Collects::Firstbell,
         ids,
         clock: Clock::system(),

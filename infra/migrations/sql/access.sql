@@ -33,22 +33,26 @@ $close$;
 
 -- The functions' own role.
 GRANT USAGE ON SCHEMA firstbell TO firstbell_service;
-GRANT SELECT, INSERT, UPDATE ON provider_events, outbox, idempotency, refunds, disputes, saved_cards,
+GRANT SELECT, INSERT, UPDATE ON provider_events, outbox, refunds, disputes, saved_cards,
     card_agreements TO firstbell_service;
 -- Whose lesson, with whom, when and for how much is the platform's to say, and the follower's to take over.
 GRANT SELECT ON bookings TO firstbell_service;
 GRANT UPDATE (student_id, meeting_provider, meeting_provider_id, meeting_url, meeting_started_at, meeting_ended_at,
-    duration_actual, recording_url, session_artifacts, room_claim, room_claimed_until) ON bookings TO firstbell_service;
+    duration_actual, recording_url, session_artifacts, room_claim, room_claimed_until, evidence, room_key, wants_session)
+    ON bookings TO firstbell_service;
 GRANT SELECT, INSERT ON sessions, payments TO firstbell_service;
-GRANT UPDATE (status, decisions, settled_at, due_at, no_show_marked_at, cancelled_at, meeting_started_at,
-    meeting_ended_at) ON sessions TO firstbell_service;
-GRANT UPDATE (status, reason, attempt, amount_minor, asked_at, next_try_at, gateway_id, intent_id, link, paid_at)
-    ON payments TO firstbell_service;
--- A booking that cannot be followed is not settled.
-GRANT SELECT ON follow_failures TO firstbell_service;
+GRANT UPDATE (status, decisions, settled_at, due_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)
+    ON sessions TO firstbell_service;
+GRANT UPDATE (status, reason, attempt, amount_minor, asked_at, next_try_at, gateway_id, intent_id, link, paid_at,
+    customer_id, look_at, looks, looked_at) ON payments TO firstbell_service;
+-- A booking that cannot be followed is not settled; one whose confirmation waits for a decision may still be held.
+GRANT SELECT ON follow_failures, booking_changes TO firstbell_service;
+GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, timestamptz), due(bookings, timestamptz),
+    given_back(uuid), disputed(uuid, boolean) TO firstbell_service;
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
-GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz) TO firstbell_service;
+GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz), tidy(integer, timestamptz),
+    merged_evidence(jsonb, jsonb), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
 DO $views$
 DECLARE wanted text;
 BEGIN
@@ -65,7 +69,11 @@ $views$;
 GRANT USAGE ON SCHEMA firstbell TO authenticated;
 GRANT SELECT (id, client_id, tutor_id, student_id, status, session_start_time, session_duration, recording_consent,
     meeting_provider, meeting_started_at, meeting_ended_at, duration_actual) ON bookings TO authenticated;
-GRANT SELECT ON sessions, session_events, notifications TO authenticated;
+-- Not who has pressed Join, nor the rules under which it was sold.
+GRANT SELECT (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at, duration_minutes,
+    no_show_wait_minutes, min_payable_minutes, price_minor, currency, charge_scheduled_at, status, no_show_marked_at,
+    cancelled_at, waived_at, settled_at, created_at) ON sessions TO authenticated;
+GRANT SELECT ON session_events, notifications TO authenticated;
 GRANT EXECUTE ON FUNCTION person(), guarded_students() TO authenticated;
 
 DO $service_role$

@@ -350,7 +350,6 @@ CREATE OR REPLACE FUNCTION pg_temp.check_access() RETURNS TABLE (severity text, 
     -- What access.sql grants to those who are not ours. Keep the two together.
     WITH allowed (grantee, privilege, object) AS (
         VALUES ('authenticated', 'USAGE', 'schema firstbell'),
-               ('authenticated', 'SELECT', 'sessions'),
                ('authenticated', 'SELECT', 'session_events'),
                ('authenticated', 'SELECT', 'notifications'),
                ('authenticated', 'EXECUTE', 'person()'),
@@ -363,6 +362,11 @@ CREATE OR REPLACE FUNCTION pg_temp.check_access() RETURNS TABLE (severity text, 
         SELECT 'authenticated', 'SELECT', 'bookings.' || c FROM unnest(ARRAY[
             'id', 'client_id', 'tutor_id', 'student_id', 'status', 'session_start_time', 'session_duration',
             'recording_consent', 'meeting_provider', 'meeting_started_at', 'meeting_ended_at', 'duration_actual']) c
+        UNION ALL
+        SELECT 'authenticated', 'SELECT', 'sessions.' || c FROM unnest(ARRAY[
+            'id', 'booking_id', 'client_id', 'tutor_id', 'provider', 'scheduled_start_at', 'scheduled_end_at',
+            'duration_minutes', 'no_show_wait_minutes', 'min_payable_minutes', 'price_minor', 'currency',
+            'charge_scheduled_at', 'status', 'no_show_marked_at', 'cancelled_at', 'waived_at', 'settled_at', 'created_at']) c
     ),
     objects (object, acl) AS (
         SELECT 'schema firstbell', nspacl FROM pg_namespace WHERE oid = to_regnamespace('firstbell')

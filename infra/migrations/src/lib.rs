@@ -18,11 +18,14 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
-const MIGRATIONS: [(i32, &str, &str); 4] = [
+const MIGRATIONS: [(i32, &str, &str); 7] = [
     (1, "lessons", include_str!("../sql/1_lessons.sql")),
     (2, "sessions", include_str!("../sql/2_sessions.sql")),
     (3, "payments", include_str!("../sql/3_payments.sql")),
     (4, "platform", include_str!("../sql/4_platform.sql")),
+    (5, "keeping", include_str!("../sql/5_keeping.sql")),
+    (6, "money", include_str!("../sql/6_money.sql")),
+    (7, "evidence", include_str!("../sql/7_evidence.sql")),
 ];
 const ACCESS: &str = include_str!("../sql/access.sql");
 const CHECK: &str = include_str!("../sql/check.sql");

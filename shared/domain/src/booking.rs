@@ -1,6 +1,6 @@
 //! A booking: what may be done with it, by whom and when.
 
-use crate::evidence::Evidence;
+use crate::evidence::Proof;
 use crate::ids::{BookingId, ProfileId, RoomId};
 use crate::people::{Parties, Role};
 use crate::window::{JoinPolicy, JoinWindow, Phase, Schedule};
@@ -50,7 +50,7 @@ pub struct Booking {
     /// The provider's room, once opened.
     pub room: Option<RoomId>,
     /// What the provider saw so far.
-    pub evidence: Evidence,
+    pub proof: Proof,
 }
 
 /// What a person's card shows on the Join button. Source: Lessonspace seed v5.2, section 5.1.
@@ -161,8 +161,8 @@ impl Booking {
         Some(match window.phase(now) {
             Phase::Before => JoinState::Upcoming,
             Phase::After => JoinState::Completed,
-            Phase::Open if self.evidence.ended_after(schedule.ends_at()) => JoinState::Completed,
-            Phase::Open if self.evidence.is_live() => JoinState::Live,
+            Phase::Open if self.proof.ended_after(schedule.ends_at()) => JoinState::Completed,
+            Phase::Open if self.proof.is_live() => JoinState::Live,
             Phase::Open => JoinState::Ready,
         })
     }
@@ -191,7 +191,7 @@ impl Booking {
             BookingStatus::Pending | BookingStatus::Confirmed => {}
         }
         let started = self.schedule.is_some_and(|schedule| now >= schedule.starts_at());
-        if started || self.evidence.has_begun() {
+        if started || self.proof.has_begun() {
             Err(AssignmentRefusal::Started)
         } else {
             Ok(())
@@ -225,7 +225,7 @@ mod tests {
             status: BookingStatus::Confirmed,
             schedule: Schedule::new(NOON.parse().unwrap(), 60),
             room: None,
-            evidence: Evidence::default(),
+            proof: Proof::default(),
         }
     }
 
@@ -267,17 +267,17 @@ mod tests {
         assert_eq!(state(&booking, "11:00:00"), Some(JoinState::Upcoming));
         assert_eq!(state(&booking, "11:50:00"), Some(JoinState::Ready));
 
-        booking.evidence.started_at = Some(at("11:58:00"));
+        booking.proof.started_at = Some(at("11:58:00"));
         assert_eq!(state(&booking, "12:10:00"), Some(JoinState::Live));
 
-        booking.evidence.ended_at = Some(at("12:20:00"));
+        booking.proof.ended_at = Some(at("12:20:00"));
         assert_eq!(
             state(&booking, "12:21:00"),
             Some(JoinState::Ready),
             "dropped: may rejoin"
         );
 
-        booking.evidence.ended_at = Some(at("13:01:00"));
+        booking.proof.ended_at = Some(at("13:01:00"));
         assert_eq!(state(&booking, "13:02:00"), Some(JoinState::Completed));
 
         booking.status = BookingStatus::Cancelled;

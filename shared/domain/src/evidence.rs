@@ -1,76 +1,230 @@
-//! What the provider saw of a lesson, merged so that no order of arrival changes the result.
+//! What is known of who was in a room and when: raw facts, and only facts. They come from the provider's own list and
+//! from our launches, twice, late or in any order; [`Evidence::merge`] is a union, so none of that changes the result.
+//! What the facts mean is for [`crate::attendance`].
+//!
+//! As JSON, in `bookings.evidence` and `sessions.evidence`, with times in milliseconds since 1970, so that the
+//! database (`merged_evidence`) can merge it in the statement that writes it:
+//!
+//! ```json
+//! {"spans": {"<span>": [began, ended or null, ended by idling, recorded]},
+//!  "ends":  {"<span>": told at},
+//!  "marks": [["<span>", "<who>", "came", at]],
+//!  "people": {"<who>": "tutor"}}
+//! ```
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// One span for which the provider held the room open, as the provider itself reports it. A lesson has
-/// several when everybody drops out and comes back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProviderSession {
-    /// The provider's id of the span.
-    pub id: String,
+/// A stretch of time for which the provider held the room open. A lesson has several when everybody drops out and
+/// comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
     /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended; `None` while it runs.
+    pub began_at: Timestamp,
+    /// When it ended; `None` while it runs, as far as the provider has said.
     pub ended_at: Option<Timestamp>,
-    /// A stable address from which the recording can be asked for.
-    pub recording_url: Option<String>,
+    /// The provider ended it because nobody moved: whoever was in it may have stayed.
+    pub is_idled: bool,
+    /// The provider has a recording of it.
+    pub is_recorded: bool,
 }
 
-impl ProviderSession {
-    /// Length in whole seconds; 0 while it runs or if the provider's clock went backwards.
-    pub fn duration_seconds(&self) -> i32 {
-        let seconds = self
-            .ended_at
-            .map_or(0, |end| end.duration_since(self.started_at).as_secs());
-        i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
-    }
+/// Whose side a person in the room is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The tutor.
+    Tutor,
+    /// The learner, the client or a guardian: parents open the link for their child.
+    Learner,
+    /// A notetaker or an observer, who is nobody's presence.
+    Nobody,
 }
 
-/// The lesson as proven so far: `bookings.meeting_started_at`, `meeting_ended_at`, `duration_actual`,
-/// `recording_url`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What somebody did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Did {
+    /// Pressed Join, and was given a way in. Belongs to no span.
+    Pressed,
+    /// Entered the room.
+    Came,
+    /// Left it.
+    Left,
+    /// Stopped moving.
+    Idled,
+    /// Was in the span at some time; the provider does not say when.
+    WasThere,
+}
+
+/// One thing that one person did.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    /// In which span; empty for [`Did::Pressed`].
+    pub span: String,
+    /// The provider's id of the person, or ours for [`Did::Pressed`]. Never a name.
+    pub who: String,
+    /// What.
+    pub did: Did,
+    /// When, by the clock of whoever saw it.
+    pub at: Timestamp,
+}
+
+/// Everything known of one booking's room.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Wire", into = "Wire")]
 pub struct Evidence {
-    /// The earliest start.
-    pub started_at: Option<Timestamp>,
-    /// The latest end.
-    pub ended_at: Option<Timestamp>,
-    /// Sum of all ended spans, in seconds.
-    pub duration_seconds: Option<i32>,
-    /// The recording of the longest span that has one.
-    pub recording_url: Option<String>,
+    /// By the provider's id of the span.
+    pub spans: BTreeMap<String, Span>,
+    /// Spans that a webhook said had ended, and when it said so. It is not believed, but until the provider's
+    /// list agrees nobody may take the span for running.
+    pub ends: BTreeMap<String, Timestamp>,
+    /// Who did what.
+    pub marks: BTreeSet<Mark>,
+    /// Who is on whose side, by the ids that `marks` use. Whoever is missing here is not known.
+    pub people: BTreeMap<String, Side>,
 }
 
 impl Evidence {
-    /// Reads everything the provider reports of one room. Independent of the order of `sessions`.
-    pub fn from_sessions(sessions: &[ProviderSession]) -> Self {
-        let ended = || sessions.iter().filter(|session| session.ended_at.is_some());
-        Self {
-            started_at: sessions.iter().map(|session| session.started_at).min(),
-            ended_at: ended().filter_map(|session| session.ended_at).max(),
-            duration_seconds: ended()
-                .map(ProviderSession::duration_seconds)
-                .reduce(i32::saturating_add),
-            recording_url: ended()
-                .filter_map(|session| Some((session.duration_seconds(), session.recording_url.as_ref()?)))
-                .max()
-                .map(|(_, url)| url.clone()),
+    /// Adds what `other` knows. Neither order nor repetition changes the result: earliest beginnings, latest ends, and
+    /// the union of everything else.
+    pub fn merge(&mut self, other: Self) {
+        for (id, new) in other.spans {
+            self.spans
+                .entry(id)
+                .and_modify(|span| {
+                    span.began_at = span.began_at.min(new.began_at);
+                    // `None` is less than any time: an end that is known stays known.
+                    span.ended_at = span.ended_at.max(new.ended_at);
+                    span.is_idled |= new.is_idled;
+                    span.is_recorded |= new.is_recorded;
+                })
+                .or_insert(new);
+        }
+        for (id, told_at) in other.ends {
+            let latest = self.ends.entry(id).or_insert(told_at);
+            *latest = told_at.max(*latest);
+        }
+        self.marks.extend(other.marks);
+        for (who, side) in other.people {
+            let least = self.people.entry(who).or_insert(side);
+            *least = side.min(*least);
         }
     }
 
+    /// Whether nothing is known at all.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty() && self.marks.is_empty() && self.ends.is_empty()
+    }
+}
+
+/// What the booking's card says of the room: `bookings.meeting_started_at`, `meeting_ended_at`, `duration_actual`,
+/// `recording_url`, which the database derives from the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// The first beginning.
+    pub started_at: Option<Timestamp>,
+    /// The last end; `None` while somebody is in the room.
+    pub ended_at: Option<Timestamp>,
+    /// Sum of all ended spans, in seconds.
+    pub duration_seconds: Option<i32>,
+    /// Where the provider is asked for the recording of the longest span that has one.
+    pub recording_url: Option<String>,
+}
+
+impl Proof {
     /// Whether the provider has seen the lesson begin.
     pub fn has_begun(&self) -> bool {
         self.started_at.is_some()
     }
 
-    /// Whether somebody is in the room as far as is known: begun and not ended.
+    /// Whether somebody is in the room as far as is known.
     pub fn is_live(&self) -> bool {
         self.has_begun() && self.ended_at.is_none()
     }
 
-    /// Whether the last known end is at or after `instant`.
+    /// Whether the last end is at or after `instant`.
     pub fn ended_after(&self, instant: Timestamp) -> bool {
         self.ended_at.is_some_and(|end| end >= instant)
+    }
+}
+
+/// [`Evidence`] as JSON.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Wire {
+    spans: BTreeMap<String, (i64, Option<i64>, bool, bool)>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ends: BTreeMap<String, i64>,
+    marks: Vec<(String, String, Did, i64)>,
+    people: BTreeMap<String, Side>,
+}
+
+/// Milliseconds that lie outside the calendar were written by nobody here; they become its nearest end.
+fn instant(milliseconds: i64) -> Timestamp {
+    let edge = if milliseconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    Timestamp::from_millisecond(milliseconds).unwrap_or(edge)
+}
+
+impl From<Wire> for Evidence {
+    fn from(wire: Wire) -> Self {
+        let spans = wire
+            .spans
+            .into_iter()
+            .map(|(id, (began, ended, is_idled, is_recorded))| {
+                let span = Span {
+                    began_at: instant(began),
+                    ended_at: ended.map(instant),
+                    is_idled,
+                    is_recorded,
+                };
+                (id, span)
+            });
+        let marks = wire.marks.into_iter().map(|(span, who, did, at)| Mark {
+            span,
+            who,
+            did,
+            at: instant(at),
+        });
+        Self {
+            spans: spans.collect(),
+            ends: wire.ends.into_iter().map(|(id, at)| (id, instant(at))).collect(),
+            marks: marks.collect(),
+            people: wire.people,
+        }
+    }
+}
+
+impl From<Evidence> for Wire {
+    fn from(evidence: Evidence) -> Self {
+        let spans = evidence.spans.into_iter().map(|(id, span)| {
+            let ended = span.ended_at.map(Timestamp::as_millisecond);
+            let line = (
+                span.began_at.as_millisecond(),
+                ended,
+                span.is_idled,
+                span.is_recorded,
+            );
+            (id, line)
+        });
+        let marks = evidence.marks.into_iter();
+        Self {
+            spans: spans.collect(),
+            ends: evidence
+                .ends
+                .into_iter()
+                .map(|(id, at)| (id, at.as_millisecond()))
+                .collect(),
+            marks: marks
+                .map(|mark| (mark.span, mark.who, mark.did, mark.at.as_millisecond()))
+                .collect(),
+            people: evidence.people,
+        }
     }
 }
 
@@ -79,49 +233,60 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn session(id: &str, start: i64, length: Option<i64>, recorded: bool) -> ProviderSession {
-        let started_at = Timestamp::from_second(start).unwrap();
-        ProviderSession {
-            id: id.into(),
-            started_at,
-            ended_at: length.map(|length| Timestamp::from_second(start + length).unwrap()),
-            recording_url: recorded.then(|| format!("https://vendor.example/{id}")),
-        }
-    }
-
-    #[test]
-    fn a_lesson_that_dropped_out_adds_up() {
-        let seen = Evidence::from_sessions(&[
-            session("second", 2_000, Some(1_800), true),
-            session("first", 1_000, Some(600), true),
-            session("running", 5_000, None, true),
+    fn evidence() -> impl Strategy<Value = Evidence> {
+        let at = || (0..1_000_i64).prop_map(|n| Timestamp::from_second(n).unwrap());
+        let name = || prop::sample::select(vec!["a", "b", "c"]).prop_map(String::from);
+        let did = prop::sample::select(vec![
+            Did::Pressed,
+            Did::Came,
+            Did::Left,
+            Did::Idled,
+            Did::WasThere,
         ]);
-        assert_eq!(seen.duration_seconds, Some(2_400));
-        assert_eq!(seen.started_at, Some(Timestamp::from_second(1_000).unwrap()));
-        assert_eq!(seen.ended_at, Some(Timestamp::from_second(3_800).unwrap()));
-        assert_eq!(
-            seen.recording_url.as_deref(),
-            Some("https://vendor.example/second")
+        let side = prop::sample::select(vec![Side::Tutor, Side::Learner, Side::Nobody]);
+        let span = (at(), prop::option::of(at()), any::<bool>(), any::<bool>()).prop_map(
+            |(began_at, ended_at, is_idled, is_recorded)| Span {
+                began_at,
+                ended_at,
+                is_idled,
+                is_recorded,
+            },
         );
+        let mark = (name(), name(), did, at()).prop_map(|(span, who, did, at)| Mark { span, who, did, at });
+        (
+            prop::collection::btree_map(name(), span, 0..3),
+            prop::collection::btree_map(name(), at(), 0..3),
+            prop::collection::btree_set(mark, 0..6),
+            prop::collection::btree_map(name(), side, 0..3),
+        )
+            .prop_map(|(spans, ends, marks, people)| Evidence {
+                spans,
+                ends,
+                marks,
+                people,
+            })
     }
 
-    #[test]
-    fn nothing_seen_proves_nothing() {
-        assert_eq!(Evidence::from_sessions(&[]), Evidence::default());
-        assert_eq!(session("backwards", 100, Some(-5), false).duration_seconds(), 0);
+    fn merged(parts: &[&Evidence]) -> Evidence {
+        let mut whole = Evidence::default();
+        for part in parts {
+            whole.merge((*part).clone());
+        }
+        whole
     }
 
     proptest! {
         #[test]
-        fn the_order_of_the_report_does_not_matter(
-            spans in proptest::collection::vec((0..1_000_000_i64, proptest::option::of(0..9_999_i64), any::<bool>()), 0..8),
-        ) {
-            let sessions: Vec<_> = spans.iter().enumerate()
-                .map(|(n, (start, length, recorded))| session(&n.to_string(), *start, *length, *recorded))
-                .collect();
-            let mut reversed = sessions.clone();
-            reversed.reverse();
-            prop_assert_eq!(Evidence::from_sessions(&sessions), Evidence::from_sessions(&reversed));
+        fn neither_order_nor_repetition_changes_what_is_known(a in evidence(), b in evidence(), c in evidence()) {
+            let whole = merged(&[&a, &b, &c]);
+            prop_assert_eq!(&merged(&[&c, &a, &b]), &whole);
+            prop_assert_eq!(&merged(&[&b, &c, &b, &a, &a, &c]), &whole);
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(evidence in evidence()) {
+            let written = serde_json::to_value(evidence.clone()).unwrap();
+            prop_assert_eq!(serde_json::from_value::<Evidence>(written).unwrap(), evidence);
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct Paid {
     pub intent: Option<String>,
     /// The card to keep.
     pub card: Option<Card>,
+    /// What the gateway kept of it for itself, in the currency in which it settles with us, which may be another one.
+    /// Nothing kept is zero; `None` where the gateway does not say, or not yet.
+    pub fee: Option<Money>,
 }
 
 /// A card that may be charged without its owner.
@@ -77,6 +80,8 @@ pub enum Refunded {
     Done {
         /// The gateway's name for it.
         gateway_id: String,
+        /// What the gateway took from us for it, beside the amount; `None` where it does not say.
+        fee: Option<Money>,
     },
     /// It did not, and will not by itself.
     Failed {
@@ -87,12 +92,15 @@ pub enum Refunded {
     },
 }
 
-/// A payment that the client's bank disputes.
+/// A payment that the client's bank disputes. Its sums are totals so far, not steps: whoever has entered an earlier
+/// state of the same dispute enters the difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispute {
     /// The gateway's name for it.
     pub gateway_id: String,
-    /// What it is about.
+    /// The payment of ours that it is about.
+    pub payment: PaymentId,
+    /// The gateway's name for what it is about.
     pub intent: String,
     /// How much.
     pub amount: Money,
@@ -102,6 +110,14 @@ pub struct Dispute {
     pub reason: Option<String>,
     /// Whether the money is gone for good.
     pub is_lost: bool,
+    /// What the gateway took out of our balance when the dispute was opened; zero while the bank only asks. In the
+    /// currency of [`Self::amount`].
+    pub withdrawn: Money,
+    /// What it put back, having found for us. In the currency of [`Self::amount`].
+    pub reinstated: Money,
+    /// What it charges us for the dispute, less what it gave back of that, in the currency in which it settles with
+    /// us. `None` where it does not say.
+    pub fee: Option<Money>,
 }
 
 /// Something to pay with: a page, or a request on a phone.

@@ -134,8 +134,14 @@ pub struct Payment {
     pub status: PaymentStatus,
     /// How much.
     pub amount: Money,
-    /// How much of it was given back or is on its way back, whatever became of that.
+    /// How much of it was given back or is on its way back. What could not be given back is not in it.
     pub refunded: Money,
+    /// How much of [`Self::refunded`] no gateway was asked for yet, so that it can be withdrawn.
+    pub unasked: Money,
+    /// How much of it should have gone back and could not: it is still here, and waits for a person.
+    pub stuck: Money,
+    /// How much of it the client's bank has taken back, for now or for good.
+    pub disputed: Money,
     /// Whether it collects a charge, rather than pays ahead.
     pub collects: bool,
     /// When its gateway was last about to be asked for it, in this attempt and before this look.
@@ -225,11 +231,11 @@ impl FromStr for Collects {
 /// How a tab stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balance {
-    /// What came is what is due.
+    /// Nothing is to be moved.
     Even,
     /// So much is missing.
     Short(Money),
-    /// So much is too much.
+    /// So much is too much, beside what waits for a person already.
     Over(Money),
 }
 
@@ -251,6 +257,8 @@ pub enum Next {
     LookUp(Vec<PaymentId>),
     /// Somebody may be talking to a gateway about what is to be given up: look again in a while.
     Wait,
+    /// Withdraw the refunds that no gateway was asked for yet, then look again: what they give back is due by now.
+    Withdraw,
     /// Give up these, which were never paid, and give money back.
     Settle(Vec<PaymentId>, Option<Refund>),
     /// Charge the card on file.
@@ -265,35 +273,54 @@ pub fn may_be_under_way(asked_at: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Tab {
-    /// What came and stayed, against what is due.
+    /// What came and stayed, against what is due. What a bank took back is not asked of a card again, for its owner has
+    /// said no; nor can it be given back once more. What could not be given back is left to a person.
     pub fn balance(&self) -> Result<Balance, MoneyError> {
-        let mut held = Money::zero(self.due.currency());
+        let nothing = Money::zero(self.due.currency());
+        let (mut held, mut out_of_reach) = (nothing, nothing);
         for payment in self.paid() {
-            held = held.plus(payment.left()?)?;
+            held = held.plus(payment.amount.minus(payment.refunded)?)?;
+            out_of_reach = out_of_reach.plus(payment.stuck)?.plus(payment.disputed)?;
         }
+
         let missing = self.due.minus(held)?;
-        Ok(match missing.minor() {
-            0 => Balance::Even,
-            1.. => Balance::Short(missing),
-            _ => Balance::Over(held.minus(self.due)?),
+        let too_much = held.minus(self.due)?.minus(out_of_reach)?;
+        Ok(if missing.minor() > 0 {
+            Balance::Short(missing)
+        } else if too_much.minor() > 0 {
+            Balance::Over(too_much)
+        } else {
+            Balance::Even
         })
     }
 
     /// The next step. `is_fresh` says that the gateways have just been asked about everything open.
     pub fn next(&self, is_fresh: bool, now: Timestamp) -> Result<Next, MoneyError> {
         let balance = self.balance()?;
-        let is_short = matches!(balance, Balance::Short(_)) && self.charge.is_some();
-        let unclear: Vec<PaymentId> = self.unclear(is_short).collect();
+        let unclear: Vec<PaymentId> = self.unclear().collect();
         if !is_fresh && !unclear.is_empty() {
             return Ok(Next::LookUp(unclear));
         }
-        if let (Balance::Short(missing), Some(collection)) = (balance, self.collection()) {
-            return Ok(self.collect(collection, missing));
+
+        let is_unasked = |payment: &Payment| payment.unasked.minor() > 0;
+        if matches!(balance, Balance::Short(_)) && self.paid().any(is_unasked) {
+            return Ok(Next::Withdraw);
         }
+
+        let is_short = matches!(balance, Balance::Short(_)) && self.charge.is_some();
+        // What a correction overtook may still be on its way: nothing is charged, or given back, beside it.
         let idle: Vec<&Payment> = self.idle(is_short).collect();
         if idle.iter().any(|payment| payment.may_be_under_way(now)) {
             return Ok(Next::Wait);
         }
+        // One that failed, or waits for its next try, does not keep the others from being given up.
+        if let (Balance::Short(missing), Some(collection)) = (balance, self.collection()) {
+            let next = self.collect(collection, missing);
+            if next != Next::Rest {
+                return Ok(next);
+            }
+        }
+
         let refund = match balance {
             Balance::Over(amount) => self.refund(amount)?,
             Balance::Even | Balance::Short(_) => None,
@@ -332,13 +359,15 @@ impl Tab {
         self.payments.iter().find(|payment| payment.id == charge)
     }
 
-    /// What a gateway may have been paid for without our knowing: collections that were asked for before and
-    /// whose answer never came, and, before a card is charged, what the client was given to pay with.
-    fn unclear(&self, is_short: bool) -> impl Iterator<Item = PaymentId> {
-        let is_unclear = move |payment: &&Payment| match payment.status {
+    /// What a gateway may have been paid for without our knowing, however the tab stands: collections that were asked
+    /// for before and whose answer never came, and what the client was given to pay with.
+    fn unclear(&self) -> impl Iterator<Item = PaymentId> {
+        let is_unclear = |payment: &&Payment| match payment.status {
             PaymentStatus::Opening if payment.collects => payment.asked_at.is_some(),
-            PaymentStatus::Opening | PaymentStatus::Open => is_short,
-            _ => false,
+            PaymentStatus::Opening | PaymentStatus::Open => true,
+            PaymentStatus::Paid | PaymentStatus::Declined | PaymentStatus::Failed | PaymentStatus::Closed => {
+                false
+            }
         };
         self.payments.iter().filter(is_unclear).map(|payment| payment.id)
     }
@@ -372,8 +401,12 @@ impl Tab {
 }
 
 impl Payment {
+    /// What of it can still be given back.
     fn left(&self) -> Result<Money, MoneyError> {
-        self.amount.minus(self.refunded)
+        self.amount
+            .minus(self.refunded)?
+            .minus(self.stuck)?
+            .minus(self.disputed)
     }
 
     /// Asked for by somebody else, just now.
@@ -409,6 +442,21 @@ pub fn try_again_at(attempt: i32, advice: Advice, now: Timestamp) -> Option<Time
     now.checked_add(*wait).ok()
 }
 
+/// Waits after the first, second, … refusal of a refund that may be accepted later, as when our balance at the gateway
+/// has run out; after the last it waits for a person.
+pub const REFUND_AGAIN_AFTER: [SignedDuration; 4] = [
+    SignedDuration::from_mins(10),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(6),
+    SignedDuration::from_hours(24),
+];
+
+/// When to try a refund again that was refused `refusals` times before this one; `None` gives up.
+pub fn refund_again_at(refusals: i32, now: Timestamp) -> Option<Timestamp> {
+    let wait = REFUND_AGAIN_AFTER.get(usize::try_from(refusals).ok()?)?;
+    now.checked_add(*wait).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,6 +480,9 @@ mod tests {
             status,
             amount: xaf(amount),
             refunded: xaf(0),
+            unasked: xaf(0),
+            stuck: xaf(0),
+            disputed: xaf(0),
             collects: false,
             asked_at: None,
         }
@@ -494,6 +545,72 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_may_have_been_paid_is_looked_at_when_nothing_is_missing_or_nothing_is_due_yet() {
+        for status in [PaymentStatus::Open, PaymentStatus::Opening] {
+            let link = ahead(7, status, 100);
+            let called_off = settled(0, vec![link.clone()]);
+            assert_eq!(next(&called_off), Next::LookUp(vec![link.id]));
+            assert_eq!(called_off.next(true, now()).unwrap(), Next::Rest);
+
+            let before = Tab {
+                charge: None,
+                ..settled(100, vec![link.clone()])
+            };
+            assert_eq!(next(&before), Next::LookUp(vec![link.id]));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_given_back_is_still_here_and_left_to_a_person() {
+        let paid = Payment {
+            stuck: xaf(100),
+            ..ahead(7, PaymentStatus::Paid, 100)
+        };
+        let tab = |due| settled(due, vec![paid.clone()]);
+        assert_eq!(next(&tab(0)), Next::Rest, "it is not tried again by itself");
+        assert_eq!(tab(100).balance().unwrap(), Balance::Even, "nobody pays twice");
+
+        // What is too much beside it goes back.
+        let refund = Refund {
+            payment: PaymentId(Uuid::from_u128(8)),
+            amount: xaf(30),
+        };
+        let both = settled(0, vec![paid.clone(), ahead(8, PaymentStatus::Paid, 30)]);
+        assert_eq!(next(&both), Next::Settle(vec![], Some(refund)));
+    }
+
+    #[test]
+    fn a_refund_that_was_only_decided_is_withdrawn_before_a_card_is_charged_for_it() {
+        let paid = Payment {
+            refunded: xaf(50),
+            unasked: xaf(50),
+            ..ahead(7, PaymentStatus::Paid, 100)
+        };
+        let tab = |due| settled(due, vec![paid.clone()]);
+        assert_eq!(next(&tab(100)), Next::Withdraw);
+        assert_eq!(next(&tab(50)), Next::Rest);
+    }
+
+    #[test]
+    fn what_a_bank_took_back_is_neither_given_back_again_nor_taken_from_a_card() {
+        let disputed = Payment {
+            disputed: xaf(100),
+            ..ahead(7, PaymentStatus::Paid, 100)
+        };
+        assert_eq!(next(&settled(0, vec![disputed.clone()])), Next::Rest);
+        let tab = settled(100, vec![disputed, collection(100)]);
+        assert_eq!(next(&tab), Next::Settle(vec![CHARGE], None));
+    }
+
+    #[test]
+    fn a_refused_refund_is_tried_again_four_times_with_growing_gaps() {
+        let minutes = |refusals| Some(refund_again_at(refusals, now())?.duration_since(now()).as_mins());
+        let tried: Vec<_> = (0..=4).map(minutes).collect();
+        assert_eq!(tried, [Some(10), Some(60), Some(360), Some(1_440), None]);
+        assert_eq!(minutes(-1), None);
+    }
+
+    #[test]
     fn what_was_paid_ahead_is_kept_and_the_difference_given_back() {
         let paid = ahead(7, PaymentStatus::Paid, 100);
         let refund = Refund {
@@ -524,6 +641,20 @@ mod tests {
         assert_eq!(tab.next(true, now()).unwrap(), Next::Wait);
         let later = now() + SignedDuration::from_mins(3);
         assert_eq!(tab.next(true, later).unwrap(), Next::Settle(vec![old.id], None));
+    }
+
+    #[test]
+    fn a_collection_that_a_correction_overtook_is_given_up_although_the_new_one_failed() {
+        let overtaken = Payment {
+            id: PaymentId(Uuid::from_u128(9)),
+            ..collection(50)
+        };
+        let failed = Payment {
+            status: PaymentStatus::Failed,
+            ..collection(100)
+        };
+        let tab = settled(100, vec![failed, overtaken.clone()]);
+        assert_eq!(next(&tab), Next::Settle(vec![overtaken.id], None));
     }
 
     #[test]
@@ -583,20 +714,45 @@ mod tests {
                     tab.payments[n].refunded = tab.payments[n].refunded.plus(refund.amount).unwrap();
                 }
             }
+            Next::Withdraw => {
+                for payment in &mut tab.payments {
+                    payment.refunded = payment.refunded.minus(payment.unasked).unwrap();
+                    payment.unasked = xaf(0);
+                }
+            }
             _ => {}
         }
     }
 
+    /// Everything about a tab that moves money: what is due, and for each payment its amount and which thirds of it went
+    /// back, are stuck and are disputed.
+    type Paid = Vec<(i64, [i64; 3])>;
+
+    fn paid_ahead(paid: &Paid) -> Vec<Payment> {
+        let payment = |(n, (amount, parts)): (usize, &(i64, [i64; 3]))| {
+            let [refunded, stuck, disputed] = parts.map(|part| xaf(part % (amount / 3 + 1)));
+            let unasked = if n % 2 == 0 { refunded } else { xaf(0) };
+            Payment {
+                refunded,
+                unasked,
+                stuck,
+                disputed,
+                ..ahead(n as u128 + 1, PaymentStatus::Paid, *amount)
+            }
+        };
+        paid.iter().enumerate().map(payment).collect()
+    }
+
+    fn any_paid() -> impl Strategy<Value = Paid> {
+        proptest::collection::vec((1..1_000_i64, [0..1_000_i64, 0..1_000, 0..1_000]), 0..5)
+    }
+
     proptest! {
         #[test]
-        fn every_tab_ends_even_without_a_unit_too_much_in_either_direction(
-            due in 0..1_000_i64, paid in proptest::collection::vec((1..1_000_i64, 0..1_000_i64), 0..5),
-        ) {
-            let payments = paid.iter().enumerate().map(|(n, (amount, back))| Payment {
-                refunded: xaf(back % (amount + 1)),
-                ..ahead(n as u128 + 1, PaymentStatus::Paid, *amount)
-            });
-            let mut tab = settled(due, payments.chain([collection(due)]).collect());
+        fn every_tab_ends_without_a_unit_too_much_in_either_direction(due in 0..1_000_i64, paid in any_paid()) {
+            let mut payments = paid_ahead(&paid);
+            payments.push(collection(due));
+            let mut tab = settled(due, payments);
             for _ in 0..10 {
                 let next = tab.next(true, now()).unwrap();
                 if next == Next::Rest {
@@ -604,11 +760,25 @@ mod tests {
                 }
                 take(&mut tab, next);
                 for payment in &tab.payments {
-                    prop_assert!(payment.refunded.minor() <= payment.amount.minor());
+                    let gone = payment.refunded.minor() + payment.stuck.minor() + payment.disputed.minor();
+                    prop_assert!(gone <= payment.amount.minor());
                 }
             }
             prop_assert_eq!(tab.next(true, now()).unwrap(), Next::Rest);
             prop_assert_eq!(tab.balance().unwrap(), Balance::Even);
+        }
+
+        #[test]
+        fn whatever_is_open_is_looked_up_first_and_a_fresh_look_asks_for_no_other(
+            due in 0..1_000_i64, paid in any_paid(), is_settled: bool, opening: bool,
+        ) {
+            let status = if opening { PaymentStatus::Opening } else { PaymentStatus::Open };
+            let open = ahead(99, status, 50);
+            let mut payments = paid_ahead(&paid);
+            payments.push(open.clone());
+            let tab = Tab { charge: is_settled.then_some(CHARGE), ..settled(due, payments) };
+            prop_assert_eq!(tab.next(false, now()).unwrap(), Next::LookUp(vec![open.id]));
+            prop_assert!(!matches!(tab.next(true, now()).unwrap(), Next::LookUp(_)));
         }
     }
 }

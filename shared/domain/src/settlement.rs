@@ -1,30 +1,42 @@
-//! The decision about a session's money: one pure function of the session, the facts, the policy and the
-//! time. It decides once, and says why.
+//! The decision about a session's money: one pure function of the session, the facts and the time. It decides once,
+//! and says why.
 //!
 //! | what happened | charge | payout | fee | status |
 //! | --- | --- | --- | --- | --- |
 //! | cancelled before the start | 0 | 0 | 0 | `CANCELLED` |
 //! | called off later, and an operator let that count | 0 | 0 | 0 | `CANCELLED` |
-//! | no-show marked after the wait | 1/2 | 9/10 of it | the rest | `NO_SHOW_STUDENT` |
-//! | the meeting ended before its time | 0 | 0 | 0 | `EARLY_END_SHORT` |
+//! | no-show marked after the wait, and nothing speaks against it | 1/2 | 9/10 of it | the rest | `NO_SHOW_STUDENT` |
+//! | the tutor waited, and the learner was not met | 1/2 | 9/10 of it | the rest | `NO_SHOW_STUDENT` |
+//! | the tutor did not come, or did not wait for a learner who came | 0 | 0 | 0 | `NO_SHOW_TUTOR` |
+//! | nobody came, or the tutor did not wait and nobody else came | 0 | 0 | 0 | `NOBODY_CAME` |
+//! | they met, and the lesson ended before its time | 0 | 0 | 0 | `EARLY_END_SHORT` |
 //! | … after the minimum, where that pays | all | 9/10 of it | the rest | `COMPLETED_ASSUMED` |
-//! | otherwise | all | 9/10 of it | the rest | `COMPLETED_ASSUMED` |
+//! | it reached its end, or nothing to the contrary is known | all | 9/10 of it | the rest | `COMPLETED_ASSUMED` |
 //!
-//! Each row counts before those below it. Source: iTutor seed, "Charging Logic".
+//! Each row counts before those below it. Who was there and when the lesson ended is read by [`crate::attendance`].
+//!
+//! **Money waits for final evidence.** A cancellation is final at once, and a mark at the planned end. So is a lesson
+//! that is known to have reached its planned end. Everything else waits until the room has closed and its provider has
+//! been asked once more; if the provider does not answer for a day, what is known by then decides, and says so.
 
+use crate::attendance::{Attendance, Presence, Stay, Until, tolerance};
+use crate::evidence::Evidence;
 use crate::money::{Money, Share};
-use crate::session::{Session, SessionPolicy, SessionStatus};
-use jiff::Timestamp;
+use crate::session::{Presumption, Session, SessionStatus};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+/// For so long after its room has closed a session waits for a provider that does not answer.
+pub const WAITS_FOR_PROVIDER: SignedDuration = SignedDuration::from_hours(24);
+
 /// What is known of how a session went. Learning a fact twice changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// When the meeting began, as its provider saw it.
-    pub meeting_started_at: Option<Timestamp>,
-    /// When it ended for good.
-    pub meeting_ended_at: Option<Timestamp>,
-    /// When the tutor marked the student absent.
+    /// Who was in the room, and when.
+    pub evidence: Evidence,
+    /// When the provider was last asked, and answered.
+    pub asked_at: Option<Timestamp>,
+    /// When the tutor marked the student absent, unless that was taken back.
     pub no_show_marked_at: Option<Timestamp>,
     /// When client, tutor or platform called it off.
     pub cancelled_at: Option<Timestamp>,
@@ -40,14 +52,44 @@ pub enum Rule {
     CancelledBeforeStart,
     /// Called off after the start, with an operator's leave.
     Waived,
-    /// The student did not come.
+    /// The tutor marked the student absent.
     StudentNoShow,
+    /// The tutor waited, and the student is known not to have come while they did.
+    ProvenStudentNoShow,
+    /// The tutor is known not to have come, or not to have waited.
+    TutorNoShow,
+    /// Nobody came.
+    NobodyCame,
     /// Ended early.
     EndedEarly,
     /// Ended early, but after the minimum, and the policy pays from there.
     EndedAfterMinimum,
-    /// The planned end was reached, or nothing to the contrary is known.
+    /// The planned end was reached, but for the tolerance.
     ReachedEnd,
+    /// Held outside its planned time, at its full length.
+    HeldInFull,
+    /// Nothing to the contrary is known.
+    NothingContrary,
+}
+
+/// What was known, and from whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// Who was there: by the provider's list, or by our launches where a side merely `came`.
+    #[serde(flatten)]
+    pub attendance: Attendance,
+    /// When the lesson ended, where that is known.
+    pub lesson_ended_at: Option<Timestamp>,
+    /// When the provider was last asked, and answered.
+    pub provider_asked_at: Option<Timestamp>,
+    /// The provider did not say the last word in time: what was known by then decided.
+    pub is_assumed: bool,
+    /// When the tutor marked the student absent.
+    pub no_show_marked_at: Option<Timestamp>,
+    /// When it was called off.
+    pub cancelled_at: Option<Timestamp>,
+    /// When an operator let a late cancellation count.
+    pub waived_at: Option<Timestamp>,
 }
 
 /// Why this amount.
@@ -56,7 +98,7 @@ pub struct Explanation {
     /// The rule that decided.
     pub rule: Rule,
     /// What was known.
-    pub facts: Facts,
+    pub known: Known,
     /// The planned start.
     pub scheduled_start_at: Timestamp,
     /// The planned end.
@@ -88,291 +130,254 @@ pub struct Settlement {
     pub explanation: Explanation,
 }
 
-/// Settles a session, or says by `None` that its time has not come. A mark or a cancellation settles at once;
-/// everything else at the planned end.
-pub fn settle(
-    session: &Session,
-    facts: &Facts,
-    policy: &SessionPolicy,
-    now: Timestamp,
-) -> Option<Settlement> {
-    let rule = rule(session, facts, policy);
-    let at_once = match rule {
-        Rule::CancelledBeforeStart | Rule::Waived | Rule::StudentNoShow => true,
-        Rule::EndedEarly | Rule::EndedAfterMinimum | Rule::ReachedEnd => false,
-    };
-    let is_due = at_once || now >= session.charge_scheduled_at();
-    is_due.then(|| conclude(session, facts, policy, rule))
+/// What to do about a session now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has an outcome, or another one than before.
+    Decided(Box<Settlement>),
+    /// What is known is not final: look again then, or as soon as more is known.
+    Wait(Timestamp),
+    /// It has its outcome, and nothing changes that.
+    Stands,
 }
 
-/// Decides about a session that may have an outcome already: the first one when its time has come, another
-/// one only where later news changes it and the policy corrects.
-pub fn resettle(
-    session: &Session,
-    facts: &Facts,
-    status: SessionStatus,
-    policy: &SessionPolicy,
-    now: Timestamp,
-) -> Option<Settlement> {
-    let settlement = settle(session, facts, policy, now)?;
+/// Decides about a session: the first outcome when what is known is final; another one only where later news changes
+/// it and the policy corrects.
+pub fn settle(session: &Session, facts: &Facts, status: SessionStatus, now: Timestamp) -> Verdict {
     let is_correction = status.is_final();
-    let counts = !is_correction || (policy.corrects_late_news && settlement.status != status);
-    counts.then_some(settlement)
-}
-
-fn rule(session: &Session, facts: &Facts, policy: &SessionPolicy) -> Rule {
-    let (start, end) = (session.schedule.starts_at(), session.schedule.ends_at());
-    let no_show_from = session.no_show_from(policy);
-    if facts.cancelled_at.is_some_and(|at| at < start) {
-        return Rule::CancelledBeforeStart;
+    if is_correction && !session.policy.corrects_late_news {
+        return Verdict::Stands;
     }
-    if facts.waived_at.is_some() {
-        return Rule::Waived;
+    let reading = Reading::of(session, facts);
+    if let Some(due) = reading.not_before(now) {
+        return Verdict::Wait(due);
     }
-    if facts
-        .no_show_marked_at
-        .is_some_and(|at| at >= no_show_from && at <= end)
-    {
-        return Rule::StudentNoShow;
-    }
-    match facts.meeting_ended_at {
-        Some(ended) if ended < end && is_paid(session, policy, ended) => Rule::EndedAfterMinimum,
-        Some(ended) if ended < end => Rule::EndedEarly,
-        _ => Rule::ReachedEnd,
+    let settlement = reading.conclude(now);
+    if settlement.status == status {
+        Verdict::Stands
+    } else {
+        Verdict::Decided(Box::new(settlement))
     }
 }
 
-/// Whether an early end is late enough to be paid, counted from the planned start.
-fn is_paid(session: &Session, policy: &SessionPolicy, ended: Timestamp) -> bool {
-    let held_seconds = ended.duration_since(session.schedule.starts_at()).as_secs();
-    policy.pays_from_minimum && held_seconds >= i64::from(session.min_payable_minutes(policy)) * 60
+/// The outcome that a session would have if nothing more became known, whenever its money moves.
+pub fn foresee(session: &Session, facts: &Facts, now: Timestamp) -> Settlement {
+    Reading::of(session, facts).conclude(now)
 }
 
-fn conclude(session: &Session, facts: &Facts, policy: &SessionPolicy, rule: Rule) -> Settlement {
-    let (status, share) = match rule {
+/// A session with what is known of it, read once.
+struct Reading<'a> {
+    session: &'a Session,
+    facts: &'a Facts,
+    attendance: Attendance,
+    lesson: Option<Stay>,
+    rule: Rule,
+}
+
+impl<'a> Reading<'a> {
+    fn of(session: &'a Session, facts: &'a Facts) -> Self {
+        let attendance = Attendance::of(session, &facts.evidence, facts.asked_at);
+        // Where everybody is assumed to have come, whoever was seen together stayed as long as anybody did.
+        let lesson = attendance
+            .lesson(session)
+            .and_then(|stay| match session.policy.attendance {
+                Presumption::Proven => Some(stay),
+                Presumption::Assumed => attendance.room.last().copied(),
+            });
+        let mut reading = Self {
+            session,
+            facts,
+            attendance,
+            lesson,
+            rule: Rule::NothingContrary,
+        };
+        reading.rule = reading.rule();
+        reading
+    }
+
+    fn rule(&self) -> Rule {
+        let facts = self.facts;
+        let starts_at = self.session.schedule.starts_at();
+        if facts.cancelled_at.is_some_and(|at| at < starts_at) {
+            return Rule::CancelledBeforeStart;
+        }
+        if facts.waived_at.is_some() {
+            return Rule::Waived;
+        }
+        if facts.no_show_marked_at.is_some_and(|at| self.mark_counts(at)) {
+            return Rule::StudentNoShow;
+        }
+        match self.lesson {
+            Some(stay) => self.rule_of_end(&stay),
+            None if self.session.policy.attendance == Presumption::Assumed => Rule::NothingContrary,
+            None => self.rule_of_absence(),
+        }
+    }
+
+    fn mark_counts(&self, at: Timestamp) -> bool {
+        let is_in_time = at >= self.session.no_show_from() && at <= self.session.schedule.ends_at();
+        is_in_time && !contradicts_mark(self.session, self.facts, at)
+    }
+
+    /// The lesson was held; when did it end?
+    fn rule_of_end(&self, lesson: &Stay) -> Rule {
+        let (policy, schedule) = (&self.session.policy, &self.session.schedule);
+        let tolerance = tolerance(self.session);
+        let planned = schedule.ends_at().duration_since(schedule.starts_at());
+        let is_long_enough = |length: SignedDuration| length.saturating_add(tolerance) >= planned;
+        match lesson.until {
+            Until::Idled => Rule::NothingContrary,
+            Until::Running | Until::Unsure => Rule::ReachedEnd,
+            Until::Left if is_long_enough(lesson.to.duration_since(schedule.starts_at())) => Rule::ReachedEnd,
+            Until::Left if is_long_enough(self.attendance.together()) => Rule::HeldInFull,
+            Until::Left if policy.pays_from_minimum && lesson.to >= self.session.payable_from() => {
+                Rule::EndedAfterMinimum
+            }
+            Until::Left => Rule::EndedEarly,
+        }
+    }
+
+    /// They did not meet, as far as is known; who did not come?
+    fn rule_of_absence(&self) -> Rule {
+        let attendance = &self.attendance;
+        match (&attendance.tutor, &attendance.learner) {
+            (Presence::Present(_) | Presence::Came, Presence::Absent | Presence::Present(_))
+                if attendance.tutor_waited(self.session) =>
+            {
+                Rule::ProvenStudentNoShow
+            }
+            (Presence::Absent | Presence::Present(_), Presence::Absent) => Rule::NobodyCame,
+            (Presence::Absent, _) | (Presence::Present(_), Presence::Present(_)) => Rule::TutorNoShow,
+            _ => Rule::NothingContrary,
+        }
+    }
+
+    /// The next instant at which this may be decided; `None` if it may be now.
+    fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        if matches!(self.rule, Rule::CancelledBeforeStart | Rule::Waived) {
+            return None;
+        }
+        let (ends_at, closes_at) = (self.session.schedule.ends_at(), self.session.window().closes_at);
+        let gives_up_at = closes_at
+            .saturating_add(WAITS_FOR_PROVIDER)
+            .unwrap_or(Timestamp::MAX);
+        let final_from = if self.is_final_at_end() {
+            ends_at
+        } else if self.has_last_word(closes_at) {
+            closes_at
+        } else {
+            gives_up_at
+        };
+        (now < final_from).then(|| {
+            let looks = [ends_at, closes_at, gives_up_at];
+            looks.into_iter().find(|at| *at > now).unwrap_or(final_from)
+        })
+    }
+
+    /// Whether nothing that may still come can change the outcome once the planned end has passed.
+    fn is_final_at_end(&self) -> bool {
+        let ends_at = self.session.schedule.ends_at();
+        let is_known_to_reach = |stay: &Stay| match stay.until {
+            Until::Left | Until::Running => stay.from <= ends_at && stay.to >= ends_at,
+            Until::Idled | Until::Unsure => false,
+        };
+        match self.rule {
+            Rule::StudentNoShow => true,
+            Rule::ReachedEnd => self.lesson.as_ref().is_some_and(is_known_to_reach),
+            Rule::NothingContrary => {
+                self.session.policy.attendance == Presumption::Assumed && self.has_last_word(ends_at)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the provider was asked at `instant` or later, and owes nothing.
+    fn has_last_word(&self, instant: Timestamp) -> bool {
+        let was_asked = self.facts.asked_at.is_some_and(|at| at >= instant);
+        !self.has_provider_to_ask() || (was_asked && !self.attendance.is_unsure)
+    }
+
+    /// Nobody can ask about a room that nobody could enter.
+    fn has_provider_to_ask(&self) -> bool {
+        !(self.session.is_entered_through_us && self.facts.evidence.is_empty())
+    }
+
+    fn conclude(&self, now: Timestamp) -> Settlement {
+        let (session, rule) = (self.session, self.rule);
+        let (status, share) = outcome(rule, session.policy.no_show_charge);
+        let charge = session.price.share(share);
+        let (payout, fee) = charge.split(session.policy.payout);
+        let arithmetic = [
+            format!("charge = {share} of {} = {charge}", session.price),
+            format!("payout = {} of {charge} = {payout}", session.policy.payout),
+            format!("fee = {charge} - {payout} = {fee}"),
+        ];
+        let explanation = Explanation {
+            rule,
+            known: self.known(now),
+            scheduled_start_at: session.schedule.starts_at(),
+            scheduled_end_at: session.schedule.ends_at(),
+            duration_minutes: session.duration_minutes(),
+            no_show_wait_minutes: session.no_show_wait_minutes(),
+            min_payable_minutes: session.min_payable_minutes(),
+            price: session.price,
+            arithmetic,
+        };
+        Settlement {
+            status,
+            charge,
+            payout,
+            fee,
+            explanation,
+        }
+    }
+
+    fn known(&self, now: Timestamp) -> Known {
+        let closes_at = self.session.window().closes_at;
+        let lesson_ended_at = self
+            .lesson
+            .filter(|stay| stay.until == Until::Left)
+            .map(|stay| stay.to);
+        let is_called_off = matches!(self.rule, Rule::CancelledBeforeStart | Rule::Waived);
+        Known {
+            attendance: self.attendance.clone(),
+            lesson_ended_at,
+            provider_asked_at: self.facts.asked_at,
+            is_assumed: !is_called_off
+                && !self.is_final_at_end()
+                && !self.has_last_word(closes_at)
+                && now >= closes_at,
+            no_show_marked_at: self.facts.no_show_marked_at,
+            cancelled_at: self.facts.cancelled_at,
+            waived_at: self.facts.waived_at,
+        }
+    }
+}
+
+fn outcome(rule: Rule, no_show_charge: Share) -> (SessionStatus, Share) {
+    match rule {
         Rule::CancelledBeforeStart | Rule::Waived => (SessionStatus::Cancelled, Share::NONE),
-        Rule::StudentNoShow => (SessionStatus::NoShowStudent, policy.no_show_charge),
+        Rule::StudentNoShow | Rule::ProvenStudentNoShow => (SessionStatus::NoShowStudent, no_show_charge),
+        Rule::TutorNoShow => (SessionStatus::NoShowTutor, Share::NONE),
+        Rule::NobodyCame => (SessionStatus::NobodyCame, Share::NONE),
         Rule::EndedEarly => (SessionStatus::EarlyEndShort, Share::NONE),
-        Rule::EndedAfterMinimum | Rule::ReachedEnd => (SessionStatus::CompletedAssumed, Share::ALL),
-    };
-    let charge = session.price.share(share);
-    let (payout, fee) = charge.split(policy.payout);
-    let arithmetic = [
-        format!("charge = {share} of {} = {charge}", session.price),
-        format!("payout = {} of {charge} = {payout}", policy.payout),
-        format!("fee = {charge} - {payout} = {fee}"),
-    ];
-    let explanation = Explanation {
-        rule,
-        facts: *facts,
-        scheduled_start_at: session.schedule.starts_at(),
-        scheduled_end_at: session.schedule.ends_at(),
-        duration_minutes: session.duration_minutes(),
-        no_show_wait_minutes: session.no_show_wait_minutes(policy),
-        min_payable_minutes: session.min_payable_minutes(policy),
-        price: session.price,
-        arithmetic,
-    };
-    Settlement {
-        status,
-        charge,
-        payout,
-        fee,
-        explanation,
+        Rule::EndedAfterMinimum | Rule::ReachedEnd | Rule::HeldInFull | Rule::NothingContrary => {
+            (SessionStatus::CompletedAssumed, Share::ALL)
+        }
     }
+}
+
+/// Whether what is known speaks against a mark, made at `at`, that the student did not come. Where everybody is assumed
+/// to have come, only the tutor's word is asked for.
+pub fn contradicts_mark(session: &Session, facts: &Facts, at: Timestamp) -> bool {
+    let attendance = Attendance::of(session, &facts.evidence, facts.asked_at);
+    session.policy.attendance == Presumption::Proven && attendance.contradicts_mark(session, at)
+}
+
+/// Whether tutor and learner are known to have met.
+pub fn have_met(session: &Session, facts: &Facts) -> bool {
+    Attendance::of(session, &facts.evidence, facts.asked_at).have_met(session)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{BookingId, ProfileId};
-    use crate::window::Schedule;
-    use iso_currency::Currency;
-    use jiff::SignedDuration;
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    const START: i64 = 1_772_366_400;
-
-    fn at(minute: i64) -> Timestamp {
-        Timestamp::from_second(START).unwrap() + SignedDuration::from_mins(minute)
-    }
-
-    fn session(minutes: i32, minor: i64, currency: Currency) -> Session {
-        Session {
-            booking: BookingId(Uuid::nil()),
-            client: ProfileId(Uuid::from_u128(1)),
-            tutor: ProfileId(Uuid::from_u128(2)),
-            schedule: Schedule::new(at(0), minutes).unwrap(),
-            price: Money::new(minor, currency),
-        }
-    }
-
-    fn outcome(facts: Facts, policy: &SessionPolicy) -> (SessionStatus, i64, i64, i64) {
-        let settled = settle(&session(60, 10_000, Currency::TTD), &facts, policy, at(60)).unwrap();
-        (
-            settled.status,
-            settled.charge.minor(),
-            settled.payout.minor(),
-            settled.fee.minor(),
-        )
-    }
-
-    #[test]
-    fn the_locked_table() {
-        let policy = SessionPolicy::default();
-        let nothing = Facts::default();
-        assert_eq!(
-            outcome(nothing, &policy),
-            (SessionStatus::CompletedAssumed, 10_000, 9_000, 1_000)
-        );
-        let no_show = Facts {
-            no_show_marked_at: Some(at(20)),
-            ..nothing
-        };
-        assert_eq!(
-            outcome(no_show, &policy),
-            (SessionStatus::NoShowStudent, 5_000, 4_500, 500)
-        );
-        let early = Facts {
-            meeting_ended_at: Some(at(59)),
-            ..nothing
-        };
-        assert_eq!(outcome(early, &policy), (SessionStatus::EarlyEndShort, 0, 0, 0));
-        let on_time = Facts {
-            meeting_ended_at: Some(at(60)),
-            ..nothing
-        };
-        assert_eq!(
-            outcome(on_time, &policy),
-            (SessionStatus::CompletedAssumed, 10_000, 9_000, 1_000)
-        );
-        let cancelled = Facts {
-            cancelled_at: Some(at(-1)),
-            ..nothing
-        };
-        assert_eq!(outcome(cancelled, &policy), (SessionStatus::Cancelled, 0, 0, 0));
-
-        let waived = Facts {
-            waived_at: Some(at(50)),
-            ..no_show
-        };
-        assert_eq!(
-            outcome(waived, &policy),
-            (SessionStatus::Cancelled, 0, 0, 0),
-            "an operator's leave counts before a mark"
-        );
-    }
-
-    #[test]
-    fn the_minimum_gates_an_early_end_where_the_policy_says_so() {
-        let policy = SessionPolicy {
-            pays_from_minimum: true,
-            ..SessionPolicy::default()
-        };
-        let ended = |minute| {
-            outcome(
-                Facts {
-                    meeting_ended_at: Some(at(minute)),
-                    ..Facts::default()
-                },
-                &policy,
-            )
-            .0
-        };
-        assert_eq!(ended(39), SessionStatus::EarlyEndShort);
-        assert_eq!(ended(40), SessionStatus::CompletedAssumed);
-    }
-
-    #[test]
-    fn sixty_is_twenty_and_forty_and_a_hundred_is_thirty_three_and_sixty_six() {
-        let policy = SessionPolicy::default();
-        let minutes = |length, policy: &SessionPolicy| {
-            let session = session(length, 1, Currency::XAF);
-            (
-                session.no_show_wait_minutes(policy),
-                session.min_payable_minutes(policy),
-            )
-        };
-        assert_eq!(
-            [60, 90, 100].map(|length| minutes(length, &policy)),
-            [(20, 40), (30, 60), (33, 66)]
-        );
-        let hundredths = SessionPolicy {
-            no_show_wait: "33/100".parse().unwrap(),
-            min_payable: "66/100".parse().unwrap(),
-            ..policy
-        };
-        assert_eq!(
-            [60, 90, 100].map(|length| minutes(length, &hundredths)),
-            [(19, 39), (29, 59), (33, 66)]
-        );
-    }
-
-    #[test]
-    fn an_outcome_explains_itself() {
-        let facts = Facts {
-            no_show_marked_at: Some(at(25)),
-            ..Facts::default()
-        };
-        let settled = settle(
-            &session(60, 12_345, Currency::TTD),
-            &facts,
-            &SessionPolicy::default(),
-            at(25),
-        )
-        .unwrap();
-        assert_eq!(
-            settled.explanation.arithmetic,
-            [
-                "charge = 1/2 of 123.45 TTD = 61.72 TTD",
-                "payout = 9/10 of 61.72 TTD = 55.54 TTD",
-                "fee = 61.72 TTD - 55.54 TTD = 6.18 TTD"
-            ]
-        );
-    }
-
-    fn facts() -> impl Strategy<Value = Facts> {
-        let minute = || proptest::option::of((-30..130_i64).prop_map(at));
-        (minute(), minute(), minute(), minute(), minute()).prop_map(
-            |(started, ended, no_show, cancelled, waived)| Facts {
-                meeting_started_at: started,
-                meeting_ended_at: ended,
-                no_show_marked_at: no_show,
-                cancelled_at: cancelled,
-                waived_at: waived,
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn the_parts_of_every_outcome_add_up(
-            minor in 0..i64::MAX, minutes in 1..600_i32, facts in facts(), pays in any::<bool>(),
-            (n, d) in (1..1_000_u32).prop_flat_map(|d| (0..=d, Just(d))), is_xaf in any::<bool>(),
-        ) {
-            let currency = if is_xaf { Currency::XAF } else { Currency::TTD };
-            let share = Share::new(n, d).unwrap();
-            let policy = SessionPolicy { pays_from_minimum: pays, no_show_charge: share, payout: share, ..SessionPolicy::default() };
-            let settled = settle(&session(minutes, minor, currency), &facts, &policy, at(700)).unwrap();
-            prop_assert_eq!(settled.payout.minor() + settled.fee.minor(), settled.charge.minor());
-            prop_assert!(settled.charge.minor() <= minor && settled.payout.minor() >= 0 && settled.fee.minor() >= 0);
-            prop_assert!(settled.status.is_final());
-        }
-
-        #[test]
-        fn once_due_a_session_has_one_outcome_whenever_it_is_settled(facts in facts(), later in 0..100_000_i64) {
-            let (session, policy) = (session(60, 10_000, Currency::TTD), SessionPolicy::default());
-            let first = settle(&session, &facts, &policy, at(60));
-            prop_assert!(first.is_some(), "a due session without an outcome");
-            prop_assert_eq!(first, settle(&session, &facts, &policy, at(60 + later)));
-        }
-
-        #[test]
-        fn before_its_time_only_a_mark_or_a_cancellation_settles(facts in facts(), minute in -100..60_i64) {
-            let settled = settle(&session(60, 10_000, Currency::TTD), &facts, &SessionPolicy::default(), at(minute));
-            let is_early = settled.is_some_and(|settled| !matches!(settled.status, SessionStatus::Cancelled | SessionStatus::NoShowStudent));
-            prop_assert!(!is_early);
-        }
-    }
-}
+mod tests;

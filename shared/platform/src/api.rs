@@ -6,7 +6,7 @@ use crate::logs;
 use crate::problem::Problem;
 use crate::secrets::Secret;
 use futures::FutureExt;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use serde::Serialize;
@@ -15,10 +15,15 @@ use serde_json::Value;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// The largest JSON body a user may send, in bytes; none of ours comes near.
 const LARGEST_JSON: usize = 64 * 1024;
+/// What a route may take beyond the time that its calls are given, for tidying up after the last of them.
+/// The answer itself still fits in before the deadline.
+const TIDYING_UP: Duration = Duration::from_millis(300);
 
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,10 +153,10 @@ async fn answer(
     let context = request.lambda_context();
     let invocation = Invocation::begin(function, &context.request_id, context.deadline);
     let work = async {
-        let result = AssertUnwindSafe(route.handle(Call { request }))
-            .catch_unwind()
-            .await;
-        let (outcome, response) = match result {
+        let handled = AssertUnwindSafe(route.handle(Call { request })).catch_unwind();
+        let allowed = invocation::remaining().saturating_add(TIDYING_UP);
+        let result = timeout(allowed, handled).await;
+        let (outcome, response) = match result.unwrap_or_else(|_| Ok(Err(out_of_time()))) {
             Ok(Ok(reply)) => (Outcome::Ok, success(&reply)),
             Ok(Err(problem)) => (outcome_of(&problem), failure(&problem, &context.request_id)),
             Err(_) => (
@@ -164,6 +169,13 @@ async fn answer(
         response
     };
     Ok(invocation.scope(work).await)
+}
+
+/// The route was stopped because the function's own time was up; without an answer of ours the gateway would
+/// give a bare one.
+fn out_of_time() -> Problem {
+    tracing::error!("stopped at the deadline");
+    Problem::unavailable("out-of-time", "This took too long. Please try again.", 5)
 }
 
 fn outcome_of(problem: &Problem) -> Outcome {
@@ -203,5 +215,62 @@ fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if problem.kind == "unauthenticated" {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lambda_http::Context;
+    use tokio::time::sleep;
+
+    struct Slow(Duration);
+
+    impl Route for Slow {
+        async fn handle(&self, _: Call) -> Result<Reply, Problem> {
+            sleep(self.0).await;
+            Ok(Reply::ok("done"))
+        }
+    }
+
+    struct Strict;
+
+    impl Route for Strict {
+        async fn handle(&self, call: Call) -> Result<Reply, Problem> {
+            auth::bearer(call.headers())?;
+            Ok(Reply::ok("done"))
+        }
+    }
+
+    async fn asked(route: impl Route) -> Response<Body> {
+        // No deadline is told, so twenty seconds are assumed.
+        let request = Request::new(Body::Empty).with_lambda_context(Context::default());
+        answer("slow", &route, request).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_route_that_does_not_end_is_answered_for_before_the_deadline() {
+        let in_time = asked(Slow(Duration::from_secs(20))).await;
+        assert_eq!(in_time.status(), StatusCode::OK);
+
+        let endless = asked(Slow(Duration::from_hours(1))).await;
+        assert_eq!(endless.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(endless.headers()[RETRY_AFTER], "5");
+        let Body::Text(body) = endless.body() else {
+            panic!("not text: {endless:?}")
+        };
+        assert!(body.contains("urn:firstbell:problem:out-of-time"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn who_has_no_token_is_told_which_kind_is_wanted() {
+        let answer = asked(Strict).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.headers()[WWW_AUTHENTICATE], "Bearer");
+    }
 }

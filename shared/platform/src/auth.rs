@@ -5,25 +5,20 @@
 //! names another one is refused.
 
 use crate::clock::Clock;
+use crate::freshness::{Freshness, patience};
 use crate::outbound;
 use crate::secrets::Secret;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
-/// How long published keys are used before they are fetched again.
-const KEYS_TIME_TO_LIVE: SignedDuration = SignedDuration::from_mins(10);
-/// An unknown key id fetches the keys again at most this often, so that made-up ids cannot make us flood
-/// the issuer.
-const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// Tolerated difference between the issuer's clock and ours, in seconds.
 const LEEWAY_SECONDS: i64 = 30;
 /// No real token is longer.
@@ -73,12 +68,20 @@ impl AuthConfig {
 pub struct Authenticator {
     config: AuthConfig,
     clock: Clock,
-    keys: Mutex<Option<PublishedKeys>>,
+    keys: Mutex<PublishedKeys>,
 }
 
+/// The issuer's keys, as it published them last.
+#[derive(Default)]
 struct PublishedKeys {
-    set: Arc<JwkSet>,
-    fetched_at: Timestamp,
+    set: Option<JwkSet>,
+    freshness: Freshness,
+}
+
+impl PublishedKeys {
+    fn find(&self, kid: &str) -> Option<&Jwk> {
+        self.set.as_ref().and_then(|set| set.find(kid))
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,7 +97,7 @@ impl Authenticator {
         Self {
             config,
             clock,
-            keys: Mutex::new(None),
+            keys: Mutex::default(),
         }
     }
 
@@ -163,32 +166,30 @@ impl Authenticator {
         Ok((key, algorithm))
     }
 
+    /// The key of that id. A refresh that fails, or takes longer than a second, leaves the last known keys in
+    /// force, and is not tried again at once: neither by the next request nor for the next made-up id.
     async fn find(&self, kid: &str) -> Result<Jwk, AuthError> {
         let mut keys = self.keys.lock().await;
-        let now = self.clock.now();
-        let age = keys
-            .as_ref()
-            .map(|keys| now.duration_since(keys.fetched_at).abs());
-        let known = |keys: &Option<PublishedKeys>| keys.as_ref().and_then(|keys| keys.set.find(kid).cloned());
-        let is_due = match (age, known(&keys)) {
-            (None, _) => true,
-            (Some(age), Some(_)) => age >= KEYS_TIME_TO_LIVE,
-            (Some(age), None) => age >= REFETCH_INTERVAL,
-        };
-        if is_due {
-            match self.fetch().await {
+        let (now, is_known) = (self.clock.now(), keys.find(kid).is_some());
+
+        if keys.freshness.is_due(is_known, now) {
+            keys.freshness.asked(now);
+            let answer = timeout(patience(is_known), self.fetch()).await;
+            match answer.unwrap_or(Err(AuthError::Unavailable("the key server does not answer"))) {
                 Ok(set) => {
-                    *keys = Some(PublishedKeys {
-                        set: Arc::new(set),
-                        fetched_at: now,
-                    });
+                    keys.freshness.fetched(now);
+                    keys.set = Some(set);
                 }
-                // The last known keys are better than none.
-                Err(error) if keys.is_none() => return Err(error),
-                Err(error) => tracing::warn!(%error, "keeping the last known keys"),
+                Err(error) => tracing::warn!(%error, "the issuer's keys could not be fetched"),
             }
         }
-        known(&keys).ok_or(AuthError::Rejected("unknown key id"))
+
+        match keys.find(kid) {
+            Some(key) => Ok(key.clone()),
+            // It may be a new key of theirs.
+            None if keys.freshness.has_failed() => Err(AuthError::Unavailable("key server")),
+            None => Err(AuthError::Rejected("unknown key id")),
+        }
     }
 
     async fn fetch(&self) -> Result<JwkSet, AuthError> {
@@ -228,9 +229,9 @@ fn pinned_algorithm(jwk: &Jwk) -> Option<Algorithm> {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         _ => return None,
     };
-    let declared = jwk
-        .common
-        .key_algorithm
-        .and_then(|declared| declared.to_string().parse().ok());
-    (declared.is_none() || declared == Some(algorithm)).then_some(algorithm)
+    match &jwk.common.key_algorithm {
+        None => Some(algorithm),
+        // One that is not for signatures, or that nobody knows, is another one.
+        Some(declared) => (declared.to_string().parse() == Ok(algorithm)).then_some(algorithm),
+    }
 }

@@ -7,7 +7,6 @@
 //! - no record is begun that might not finish in time, and one that hangs fails alone; the rest is reported
 //!   as failed;
 //! - so many at a time and no more; a message that is in the batch twice is processed once;
-//! - in a FIFO queue nothing of a group is processed after its first failure;
 //! - permanent failures go to quarantine, transient ones come back after a growing, jittered delay.
 
 use crate::config::Env;
@@ -20,7 +19,7 @@ use futures::{FutureExt, StreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use rand::Rng;
 use serde::de::DeserializeOwned;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,6 +28,11 @@ use tokio::time::timeout;
 
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
+/// What a last word to SQS about a record may take when its time is up: within what is kept back for answering.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
+/// The SQLSTATE classes of values that will never do: data exceptions and violated constraints.
+const HOPELESS_CLASSES: [&str; 2] = ["22", "23"];
 
 /// Why a record was not done, by what should happen to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +50,14 @@ impl From<DatabaseError> for JobError {
         tracing::error!(%error, "database");
         match error {
             DatabaseError::Unavailable(reason) => Self::Transient(reason),
+            DatabaseError::Refused { code, .. }
+                if HOPELESS_CLASSES.iter().any(|class| code.starts_with(class)) =>
+            {
+                Self::Permanent("the database refused the values")
+            }
+            // A migration that is still to come, or a grant that is missing: nothing is wrong with the record.
             DatabaseError::Refused { .. } | DatabaseError::Unexpected(_) => {
-                Self::Permanent("the database refused")
+                Self::Transient("the database is not as this function knows it")
             }
         }
     }
@@ -154,10 +164,10 @@ async fn process(
         invocation.finish(Outcome::Failed, &[("records", received as u64)]);
         return Err(Error::from("a record has no message id"));
     };
-    let fates: Vec<(String, Fate)> = stream::iter(lanes(records))
-        .map(|lane| work_lane(lane, policy, job))
+    let fates: Vec<(String, Fate)> = stream::iter(records)
+        .map(|(id, record)| async move { (id, work_if_in_time(&record, policy, job).await) })
         .buffer_unordered(policy.concurrency.max(1))
-        .concat()
+        .collect()
         .await;
     let count = |fate: &Fate| fates.iter().filter(|(_, other)| other == fate).count() as u64;
     let (failed, set_aside, panicked) = (
@@ -207,52 +217,11 @@ fn identified(records: Vec<SqsMessage>) -> Option<Vec<(String, SqsMessage)>> {
     Some(unique)
 }
 
-/// What must be worked in order is a lane: a message group of a FIFO queue, or a single record.
-fn lanes(records: Vec<(String, SqsMessage)>) -> Vec<Vec<(String, SqsMessage)>> {
-    let mut lanes: Vec<Vec<(String, SqsMessage)>> = Vec::new();
-    let mut lane_of_group: HashMap<String, usize> = HashMap::new();
-    for (id, record) in records {
-        let is_fifo = record
-            .event_source_arn
-            .as_deref()
-            .and_then(|arn| arn.rsplit_once('.'))
-            .is_some_and(|(_, end)| end == "fifo");
-        let group = record
-            .attributes
-            .get("MessageGroupId")
-            .filter(|_| is_fifo)
-            .cloned();
-        let known = group.as_ref().and_then(|group| lane_of_group.get(group)).copied();
-        if let Some(lane) = known.and_then(|n| lanes.get_mut(n)) {
-            lane.push((id, record));
-            continue;
-        }
-        if let Some(group) = group {
-            lane_of_group.insert(group, lanes.len());
-        }
-        lanes.push(vec![(id, record)]);
+async fn work_if_in_time(record: &SqsMessage, policy: &BatchPolicy, job: &impl Job) -> Fate {
+    if invocation::remaining() < policy.worst_case {
+        return Fate::Failed;
     }
-    lanes
-}
-
-async fn work_lane(
-    lane: Vec<(String, SqsMessage)>,
-    policy: &BatchPolicy,
-    job: &impl Job,
-) -> Vec<(String, Fate)> {
-    let mut fates = Vec::with_capacity(lane.len());
-    let mut blocked = false;
-    for (id, record) in lane {
-        let out_of_time = invocation::remaining() < policy.worst_case;
-        let fate = if blocked || out_of_time {
-            Fate::Failed
-        } else {
-            work(&record, policy, job).await
-        };
-        blocked |= matches!(fate, Fate::Failed | Fate::Panicked);
-        fates.push((id, fate));
-    }
-    fates
+    work(record, policy, job).await
 }
 
 async fn work(record: &SqsMessage, policy: &BatchPolicy, job: &impl Job) -> Fate {
@@ -296,10 +265,18 @@ async fn set_aside(record: &SqsMessage, policy: &BatchPolicy) -> Fate {
         record.body.as_deref().unwrap_or_default(),
         record.message_id.as_deref(),
     );
-    match policy.quarantine.send_raw(body, id.unwrap_or_default()).await {
-        Ok(()) => Fate::SetAside,
-        Err(_) => Fate::Failed,
+    match in_time(policy.quarantine.send_raw(body, id.unwrap_or_default())).await {
+        Some(Ok(())) => Fate::SetAside,
+        Some(Err(_)) | None => Fate::Failed,
     }
+}
+
+/// A last word about a record, bounded by what is left of the invocation: a slow SQS must not keep the others
+/// from being reported.
+async fn in_time<T>(word: impl Future<Output = T>) -> Option<T> {
+    timeout(invocation::remaining().max(LAST_WORD), Box::pin(word))
+        .await
+        .ok()
 }
 
 /// Makes a failed record come back later than the queue would bring it. Best effort: without it the
@@ -313,7 +290,7 @@ async fn put_off(record: &SqsMessage) {
             .and_then(|count| count.parse().ok());
         let longest = longest_delay(received.unwrap_or(1)).as_secs();
         let delay = Duration::from_secs(rand::rng().random_range(longest / 2..=longest));
-        let _ = queue.delay(receipt, delay).await;
+        in_time(queue.delay(receipt, delay)).await;
     }
 }
 
@@ -332,5 +309,24 @@ mod tests {
         let seconds = |received| longest_delay(received).as_secs();
         assert_eq!([1, 2, 3, 9, 10, 1_000_000].map(seconds), [2, 4, 8, 512, 900, 900]);
         assert_eq!(seconds(0), 2, "a missing count is the first");
+    }
+
+    #[test]
+    fn only_values_that_will_never_do_are_refused_for_good() {
+        let fate = |code: &str| {
+            let (code, constraint) = (code.to_owned(), None);
+            JobError::from(DatabaseError::Refused { code, constraint })
+        };
+
+        for code in ["22P02", "22003", "23505", "23514"] {
+            assert!(matches!(fate(code), JobError::Permanent(_)), "{code}");
+        }
+        for code in [
+            "42703", "42P01", "42501", "25P02", "26000", "0A000", "XX000", "P0001",
+        ] {
+            assert!(matches!(fate(code), JobError::Transient(_)), "{code}");
+        }
+        let odd_row = DatabaseError::Unexpected("column");
+        assert!(matches!(JobError::from(odd_row), JobError::Transient(_)));
     }
 }

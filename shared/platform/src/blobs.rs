@@ -71,7 +71,8 @@ impl Bucket {
         Ok(presigned.uri().to_owned())
     }
 
-    /// A link to write one object of exactly this type and length.
+    /// A link to write one object of exactly this type and length, as long as there is none of that name: the
+    /// link cannot replace what was written with it.
     pub async fn upload(
         &self,
         key: &str,
@@ -85,7 +86,8 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .content_type(content_type)
-            .content_length(content_length);
+            .content_length(content_length)
+            .if_none_match("*");
         let presigned = request
             .presigned(lifetime(lasts)?)
             .await
@@ -102,7 +104,8 @@ impl Bucket {
         Ok(Upload { url, headers })
     }
 
-    /// The first `length` bytes of an object, and its whole length.
+    /// The first `length` bytes of an object, and its whole length. A missing object is told from a forbidden
+    /// one only to those who may list the bucket.
     pub async fn head_bytes(&self, key: &str, length: usize) -> Result<(Vec<u8>, i64), BlobError> {
         let range = format!("bytes=0-{}", length.saturating_sub(1));
         let request = aws::s3()

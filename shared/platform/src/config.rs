@@ -3,9 +3,10 @@
 
 use crate::clock::Clock;
 use crate::logs;
-use crate::secrets::Secret;
+use crate::secrets::{Parameters, Secret};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What is wrong with the environment, one line per variable; never a value.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,8 @@ type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 pub struct Env {
     lookup: Lookup,
     problems: Vec<String>,
+    clock: Clock,
+    parameters: Arc<Parameters>,
 }
 
 impl Env {
@@ -28,14 +31,19 @@ impl Env {
 
     /// Any other source of variables.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        let lookup = move |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let clock =
+            lookup("CLOCK_OFFSET_FILE").map_or_else(Clock::system, |file| Clock::shifted_by(file.into()));
         Self {
             lookup: Box::new(lookup),
             problems: Vec::new(),
+            parameters: Parameters::new(clock.clone()),
+            clock,
         }
     }
 
     fn raw(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+        (self.lookup)(name)
     }
 
     fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str, value: &str) -> Option<T> {
@@ -66,7 +74,7 @@ impl Env {
     }
 
     /// A secret: its value in `NAME` (locally), or the name of an SSM parameter in `NAME_PARAMETER` (on
-    /// AWS). The value itself is fetched on first use.
+    /// AWS). The value itself is fetched on first use, together with those of the function's other secrets.
     pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let secret = self.optional_secret(name);
         if secret.is_none() {
@@ -82,13 +90,12 @@ impl Env {
             return Some(Secret::literal(name, value));
         }
         self.raw(&format!("{name}_PARAMETER"))
-            .map(|parameter| Secret::parameter(name, parameter))
+            .map(|parameter| Secret::parameter(name, parameter, &self.parameters))
     }
 
     /// The clock: the machine's, unless the local stack shifts it (see [`Clock::shifted_by`]).
     pub fn clock(&self) -> Clock {
-        self.raw("CLOCK_OFFSET_FILE")
-            .map_or_else(Clock::system, |file| Clock::shifted_by(file.into()))
+        self.clock.clone()
     }
 
     /// Builds the configuration if nothing was wrong. `build` returns `None` only for values that were

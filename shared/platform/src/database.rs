@@ -1,18 +1,26 @@
 //! Postgres: one connection per environment, opened on first use, checked before it is trusted, with a
 //! time-out on everything.
 //!
-//! Statements are sent typed and unnamed, which is one round trip and safe behind a transaction-mode
-//! pooler. A statement may reach the server twice if the connection breaks before its answer arrives, so
+//! Callers take turns with the connection: nobody sends anything over it before the server has answered all
+//! that was sent before. In transaction mode a pooler hands out its server connection from one moment at which
+//! nothing is open to the next; some of them look no further than the first such moment, and lose or mix up
+//! the answers of whoever sends more at once. Only the BEGIN and the COMMIT of a transaction travel together
+//! with a statement. Between the two a transaction is open, so the pooler keeps the server connection.
+//!
+//! Statements are sent typed and unnamed, which is one round trip and leaves nothing behind on the server
+//! connection. A statement may reach the server twice if the connection breaks before its answer arrives, so
 //! every statement in this project is written to be harmless the second time.
 
 use crate::config::Env;
 use crate::secrets::Secret;
 use crate::{invocation, tls};
+use futures::FutureExt;
+use futures::future::try_join;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
@@ -25,12 +33,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a caller waits for its turn: a statement of somebody else, and a little more.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection idle for longer is checked first: a frozen environment does not notice a closed socket.
 const TRUSTED_IDLE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The connection broke; a new one may well work at once.
 const LOST: &str = "connection lost";
+/// User or password are not what the server expects.
+const LOGIN_REFUSED: &str = "the server refused the login";
 
 /// A parameter and its type.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -58,16 +70,29 @@ pub enum DatabaseError {
 pub struct Database {
     url: Secret,
     ca_pem: Option<String>,
+    /// Whoever holds the lock has the connection for themselves. They take it out, and put it back only when
+    /// the server has answered everything: after a failure, or when its caller is dropped half way, an answer
+    /// may still be on its way, and the next caller opens a new one.
     connection: Mutex<Option<Connection>>,
-    /// Held by whoever is in a transaction: the connection is one, and nothing may come in between.
-    exclusive: Mutex<()>,
-    /// A transaction was dropped half way; its connection must not be used again.
-    abandoned: AtomicBool,
 }
 
+/// A connection on which no answer is outstanding.
 struct Connection {
     client: Arc<Client>,
     used_at: Timestamp,
+}
+
+impl Connection {
+    fn answered(client: Arc<Client>) -> Self {
+        let used_at = Timestamp::now();
+        Self { client, used_at }
+    }
+
+    async fn is_usable(&self) -> bool {
+        // The wall clock may jump after a freeze, also backwards; both count as idle.
+        let is_fresh = Timestamp::now().duration_since(self.used_at).abs() < TRUSTED_IDLE;
+        !self.client.is_closed() && (is_fresh || answers(&self.client).await)
+    }
 }
 
 impl Database {
@@ -81,13 +106,11 @@ impl Database {
     }
 
     fn new(url: Secret, ca_pem: Option<String>) -> Self {
-        let (connection, exclusive) = (Mutex::new(None), Mutex::new(()));
+        let connection = Mutex::new(None);
         Self {
             url,
             ca_pem,
             connection,
-            exclusive,
-            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +122,13 @@ impl Database {
     /// All rows of one statement; one round trip. A connection that turns out to be dead is replaced and
     /// the statement sent once more.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        invocation::phase("db_ms", Box::pin(self.query_with_retry(sql, params))).await
+        let asked = async {
+            match self.ask(sql, params).await {
+                Err(DatabaseError::Unavailable(LOST)) => self.ask(sql, params).await,
+                result => result,
+            }
+        };
+        invocation::phase("db_ms", Box::pin(asked)).await
     }
 
     /// The first row of one statement, if there is one.
@@ -107,146 +136,206 @@ impl Database {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    async fn query_with_retry(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        let client = self.client().await?;
-        let result = run(&client, sql, params).await;
-        let Err(DatabaseError::Unavailable(reason)) = result else {
-            return result;
-        };
-        self.forget(&client).await;
-        if reason == LOST {
-            run(&*self.client().await?, sql, params).await
-        } else {
-            result
-        }
-    }
-
-    /// Begins a transaction with its first statement, in one round trip. Nothing else is sent over the
-    /// connection until it ends, so keep it short and never wait for anybody else in it.
+    /// Begins a transaction with its first statement, in one round trip, over a new connection if the one at
+    /// hand turns out to be dead. All other callers wait until it ends, so keep it short, never wait for
+    /// anybody else in it, and ask nothing beside it.
     pub async fn begin(
         &self,
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<(Transaction<'_>, Vec<Row>), DatabaseError> {
-        let exclusive = self.exclusive.lock().await;
-        let client = self.client().await?;
+        let begun = async {
+            match self.open(sql, params).await {
+                Err(DatabaseError::Unavailable(LOST)) => self.open(sql, params).await,
+                result => result,
+            }
+        };
+        invocation::phase("db_ms", Box::pin(begun)).await
+    }
+
+    async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+        let mut turn = self.turn().await?;
+        let client = self.client(turn.take()).await?;
+
+        let rows = run(&client, sql, params).await?;
+
+        *turn = Some(Connection::answered(client));
+        Ok(rows)
+    }
+
+    async fn open(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<(Transaction<'_>, Vec<Row>), DatabaseError> {
+        let mut turn = self.turn().await?;
+        let client = self.client(turn.take()).await?;
         let transaction = Transaction {
-            database: self,
+            turn,
             client,
-            _exclusive: exclusive,
             is_open: true,
         };
-        let both = futures::future::try_join(
-            transaction.control("BEGIN"),
+
+        let both = try_join(
+            control(&transaction.client, "BEGIN"),
             run(&transaction.client, sql, params),
         );
-        let ((), rows) = invocation::phase("db_ms", both).await?;
+        let ((), rows) = both.await?;
         Ok((transaction, rows))
     }
 
-    async fn client(&self) -> Result<Arc<Client>, DatabaseError> {
-        let mut connection = self.connection.lock().await;
-        if self.abandoned.swap(false, Ordering::AcqRel) {
-            *connection = None;
-        }
-        let now = Timestamp::now();
-        if let Some(open) = connection.as_mut() {
-            // The wall clock may jump after a freeze, also backwards; both count as idle.
-            let is_fresh = now.duration_since(open.used_at).abs() < TRUSTED_IDLE;
-            if !open.client.is_closed() && (is_fresh || answers(&open.client).await) {
-                open.used_at = now;
-                return Ok(Arc::clone(&open.client));
-            }
-        }
-        *connection = None;
-        let client = Arc::new(Box::pin(self.connect()).await?);
-        *connection = Some(Connection {
-            client: Arc::clone(&client),
-            used_at: now,
-        });
-        Ok(client)
+    async fn turn(&self) -> Result<MutexGuard<'_, Option<Connection>>, DatabaseError> {
+        let turn = timeout(TURN_TIMEOUT, self.connection.lock()).await;
+        turn.map_err(|_| DatabaseError::Unavailable("the connection was in use for too long"))
     }
 
-    async fn forget(&self, client: &Arc<Client>) {
-        let mut connection = self.connection.lock().await;
-        if connection
-            .as_ref()
-            .is_some_and(|open| Arc::ptr_eq(&open.client, client))
+    /// The connection that was kept, if it still works, or a new one.
+    async fn client(&self, kept: Option<Connection>) -> Result<Arc<Client>, DatabaseError> {
+        if let Some(connection) = kept
+            && connection.is_usable().await
         {
-            *connection = None;
+            return Ok(connection.client);
         }
+        Box::pin(self.connect()).await.map(Arc::new)
     }
 
+    /// Connects. The password may have been changed since the address was fetched, so after a refused login
+    /// it is fetched again, and tried if it is another one.
     async fn connect(&self) -> Result<Client, DatabaseError> {
-        let url = self
-            .url
-            .get()
-            .await
-            .map_err(|_| DatabaseError::Unavailable("no address"))?;
-        connect(url.expose_secret(), self.ca_pem.as_deref()).await
+        let url = self.url().await?;
+        let connected = connect(url.expose_secret(), self.ca_pem.as_deref()).await;
+        if !matches!(connected, Err(DatabaseError::Unavailable(LOGIN_REFUSED))) {
+            return connected;
+        }
+
+        self.url.forget().await;
+        let renewed = self.url().await?;
+        if renewed.expose_secret() == url.expose_secret() {
+            return connected;
+        }
+        connect(renewed.expose_secret(), self.ca_pem.as_deref()).await
+    }
+
+    async fn url(&self) -> Result<SecretString, DatabaseError> {
+        let url = self.url.get().await;
+        url.map_err(|_| DatabaseError::Unavailable("no address"))
     }
 }
 
-/// A transaction under way. Dropped without [`Transaction::commit`] it is rolled back, by giving up the
-/// connection.
+/// A transaction under way. Dropped without [`Transaction::commit`] it is rolled back, and its connection is
+/// given up.
 pub struct Transaction<'a> {
-    database: &'a Database,
+    turn: MutexGuard<'a, Option<Connection>>,
     client: Arc<Client>,
-    _exclusive: MutexGuard<'a, ()>,
     is_open: bool,
 }
 
 impl Transaction<'_> {
     /// A statement in between; one round trip.
-    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+    pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         invocation::phase("db_ms", run(&self.client, sql, params)).await
     }
 
     /// Ends the transaction with its last statement, in one round trip.
     pub async fn commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        let both = futures::future::try_join(run(&self.client, sql, params), self.control("COMMIT"));
+        let both = try_join(run(&self.client, sql, params), control(&self.client, "COMMIT"));
         let (rows, ()) = invocation::phase("db_ms", both).await?;
-        self.is_open = false;
-        Ok(rows)
-    }
 
-    async fn control(&self, sql: &str) -> Result<(), DatabaseError> {
-        match timeout(STATEMENT_TIMEOUT, self.client.batch_execute(sql)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => Err(DatabaseError::Unavailable("no answer in time")),
-        }
+        self.is_open = false;
+        *self.turn = Some(Connection::answered(Arc::clone(&self.client)));
+        Ok(rows)
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.database.abandoned.store(true, Ordering::Release);
+            // Handed to the driver, which sends it and closes the connection: a pooler gets its server
+            // connection back without a transaction on it.
+            let _ = self.client.batch_execute("ROLLBACK").now_or_never();
         }
     }
 }
 
-/// Opens a connection: encrypted unless the address says `sslmode=disable`, trusting Mozilla's roots and
-/// `ca_pem`.
+/// Opens a connection, trusting Mozilla's roots and `ca_pem`. It is encrypted and the server's certificate and
+/// name are verified, whatever the address says about `sslmode` but `disable`.
 pub async fn connect(url: &str, ca_pem: Option<&str>) -> Result<Client, DatabaseError> {
-    let mut config: Config = url
-        .parse()
-        .map_err(|_| DatabaseError::Unavailable("malformed address"))?;
+    let mut config = configure(url)?;
     config
         .application_name("firstbell")
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
+
     let connected = if config.get_ssl_mode() == SslMode::Disable {
         timeout(CONNECT_TIMEOUT, open(&config, NoTls)).await
     } else {
-        let tls = tls::client_config(ca_pem)
-            .map_err(|_| DatabaseError::Unavailable("unusable certificate authority"))?;
+        let tls = tls::client_config(ca_pem).map_err(|error| {
+            tracing::error!(%error, "the certificate authority cannot be used");
+            DatabaseError::Unavailable("the certificate authority cannot be used")
+        })?;
         timeout(CONNECT_TIMEOUT, open(&config, MakeRustlsConnect::new(tls))).await
     };
     let connected = connected.map_err(|_| DatabaseError::Unavailable("no connection in time"))?;
-    connected.map_err(|_| DatabaseError::Unavailable("cannot connect"))
+    connected.map_err(|error| DatabaseError::Unavailable(why_not(&error)))
+}
+
+/// The address as the driver reads it. The driver knows no mode that verifies: for it that is the business of
+/// the TLS library, and ours always does. What it would do without being told is to go on in clear text when
+/// the server, or somebody on the way, says that there is no TLS.
+fn configure(url: &str) -> Result<Config, DatabaseError> {
+    let url = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
+    let mut config: Config = url
+        .parse()
+        .map_err(|_| DatabaseError::Unavailable("malformed address"))?;
+
+    if config.get_ssl_mode() == SslMode::Prefer {
+        config.ssl_mode(SslMode::Require);
+    }
+    Ok(config)
+}
+
+/// Why there is no connection, in words that name neither the server nor the user.
+fn why_not(error: &tokio_postgres::Error) -> &'static str {
+    if let Some(refusal) = error.as_db_error() {
+        return why_refused(refusal.code());
+    }
+    let Some(source) = error.source() else {
+        return "the server closed the connection";
+    };
+    match source.downcast_ref::<io::Error>() {
+        Some(error) if error.get_ref().is_some_and(is_untrusted) => "the server's certificate is not trusted",
+        Some(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+        {
+            "TLS could not be agreed on"
+        }
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => "no server listens at the address",
+        Some(_) => "no route to the server",
+        None if source.to_string().contains("does not support TLS") => "the server offers no TLS",
+        None => "cannot connect",
+    }
+}
+
+fn is_untrusted(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = error.downcast_ref::<rustls::Error>();
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn why_refused(code: &SqlState) -> &'static str {
+    // PgBouncer's answer to a wrong password is a protocol violation.
+    match code.code() {
+        "08P01" => LOGIN_REFUSED,
+        code if code.starts_with("28") => LOGIN_REFUSED,
+        code if code.starts_with("3D") => "there is no such database",
+        code if code.starts_with("53") => "the server has too many connections",
+        code if code.starts_with("57") => "the server is starting or shutting down",
+        _ => "the server refused the connection",
+    }
 }
 
 /// Connects, and lets the driver run beside the invocation; the only task that outlives one.
@@ -263,6 +352,14 @@ where
         let _ = driver.await;
     });
     Ok(client)
+}
+
+async fn control(client: &Client, sql: &str) -> Result<(), DatabaseError> {
+    match timeout(STATEMENT_TIMEOUT, client.batch_execute(sql)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(classify(&error)),
+        Err(_) => Err(DatabaseError::Unavailable("no answer in time")),
+    }
 }
 
 async fn run(client: &Client, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
@@ -315,4 +412,26 @@ fn is_broken_pipe(error: &tokio_postgres::Error) -> bool {
 /// Reads a column, or says which statement is out of step with its table.
 pub fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, DatabaseError> {
     row.try_get(name).map_err(|_| DatabaseError::Unexpected(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_encrypted_unless_it_says_otherwise() {
+        for (said, mode) in [
+            ("", SslMode::Require),
+            ("?sslmode=prefer", SslMode::Require),
+            ("?sslmode=require", SslMode::Require),
+            ("?sslmode=verify-ca", SslMode::Require),
+            ("?sslmode=verify-full&application_name=x", SslMode::Require),
+            ("?sslmode=disable", SslMode::Disable),
+        ] {
+            let config = configure(&format!("postgres://a:b@c/d{said}")).unwrap();
+            assert_eq!(config.get_ssl_mode(), mode, "{said}");
+        }
+        let config = configure("host=c user=a sslmode=verify-full").unwrap();
+        assert_eq!(config.get_ssl_mode(), SslMode::Require);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Kept back from the deadline for answering.
@@ -15,6 +15,11 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// Assumed when the deadline is unknown. Emulators send constants in the past.
 const UNKNOWN_BUDGET: Duration = Duration::from_secs(20);
+
+/// Where metrics are kept: a namespace per stage, so that two stages in one account do not ring each other's
+/// alarms.
+static NAMESPACE: LazyLock<String> =
+    LazyLock::new(|| std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "Firstbell".into()));
 
 static WARM: AtomicBool = AtomicBool::new(false);
 
@@ -64,6 +69,7 @@ impl Invocation {
     /// Begins an invocation of `function`. `deadline_ms` is the runtime's, in epoch milliseconds.
     pub fn begin(function: &'static str, request_id: &str, deadline_ms: u64) -> Arc<Self> {
         let mut fields = Map::new();
+        fields.insert("function".into(), function.into());
         fields.insert("requestId".into(), request_id.into());
         fields.insert("correlation_id".into(), request_id.into());
         let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
@@ -87,11 +93,13 @@ impl Invocation {
         CURRENT.scope(Arc::clone(self), work).await
     }
 
-    /// Writes the summary line, which is at the same time the metrics (`CloudWatch` embedded metric format;
-    /// dimensions function and outcome only).
+    /// Writes the summary line, which is at the same time the metrics (`CloudWatch` embedded metric format):
+    /// everything by function and outcome, and the duration by outcome alone, so that one alarm sees a panic
+    /// of any function.
     pub fn finish(&self, outcome: Outcome, counts: &[(&'static str, u64)]) {
         let duration_ms = millis(self.started.elapsed());
-        let mut names = vec![json!({"Name": "duration_ms", "Unit": "Milliseconds"})];
+        let duration = json!({"Name": "duration_ms", "Unit": "Milliseconds"});
+        let mut names = vec![duration.clone()];
         names.extend(
             counts
                 .iter()
@@ -104,7 +112,6 @@ impl Invocation {
                 .iter()
                 .map(|(name, count)| ((*name).to_owned(), json!(count))),
         );
-        line.insert("function".into(), self.function.into());
         line.insert("outcome".into(), outcome.name().into());
         line.insert("cold".into(), self.cold.into());
         line.insert("duration_ms".into(), duration_ms.into());
@@ -112,11 +119,10 @@ impl Invocation {
             "_aws".into(),
             json!({
                 "Timestamp": Timestamp::now().as_millisecond(),
-                "CloudWatchMetrics": [{
-                    "Namespace": "Firstbell",
-                    "Dimensions": [["function", "outcome"]],
-                    "Metrics": names,
-                }],
+                "CloudWatchMetrics": [
+                    {"Namespace": *NAMESPACE, "Dimensions": [["function", "outcome"]], "Metrics": names},
+                    {"Namespace": *NAMESPACE, "Dimensions": [["outcome"]], "Metrics": [duration]},
+                ],
             }),
         );
         logs::write("INFO", "invocation", line);

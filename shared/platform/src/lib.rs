@@ -6,8 +6,7 @@
 //! metrics. Clients are built on first use, never at start: [`database`], [`queue`], [`blobs`],
 //! [`outbound`], [`secrets`].
 //!
-//! What may happen twice is guarded by [`idempotency`]; what must be told after a commit goes through the
-//! [`outbox`].
+//! What must be told after a commit goes through the [`outbox`].
 
 pub mod api;
 pub mod auth;
@@ -17,7 +16,7 @@ pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod database;
-pub mod idempotency;
+mod freshness;
 pub mod ids;
 pub mod invocation;
 pub mod logs;

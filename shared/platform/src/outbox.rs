@@ -1,9 +1,8 @@
 //! The transactional outbox: a message that must follow a change is written in the change's own
 //! transaction and sent afterwards, so neither is ever without the other.
 //!
-//! A store's statement inserts the row (`outbox(id, queue, envelope, due_at)`); the function sends what is
-//! due right after its commit, or leaves it to the sweeper `relay-outbox`, which sends everything due. A
-//! message may be sent twice, never lost.
+//! A store's statement inserts the row (`outbox(id, queue, envelope, due_at)`), and the sweeper `relay-outbox`
+//! sends each minute what is due. A message may be sent twice, never lost.
 
 use crate::clock::Clock;
 use crate::database::{Database, DatabaseError, column};

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::{aws, invocation};
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,7 @@ impl Queue {
         taken
     }
 
+    /// Sends them together, or one by one where they are too long together: the limit is for the sum.
     async fn send_chunk(&self, bodies: &[String]) -> Vec<bool> {
         let entries: Result<Vec<_>, _> = bodies
             .iter()
@@ -144,10 +146,31 @@ impl Queue {
                 (0..bodies.len()).map(took).collect()
             }
             Err(error) => {
+                let too_long = error
+                    .as_service_error()
+                    .is_some_and(SendMessageBatchError::is_batch_request_too_long);
                 log_failure(&error, "send batch");
-                vec![false; bodies.len()]
+                if too_long {
+                    self.send_singly(bodies).await
+                } else {
+                    vec![false; bodies.len()]
+                }
             }
         }
+    }
+
+    async fn send_singly(&self, bodies: &[String]) -> Vec<bool> {
+        let mut taken = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            let request = aws::sqs()
+                .await
+                .send_message()
+                .queue_url(&self.url)
+                .message_body(body);
+            let sent = invocation::phase("queue_ms", request.send()).await;
+            taken.push(sent.map_err(|error| log_failure(&error, "send")).is_ok());
+        }
+        taken
     }
 
     /// Hides a received message for `delay` before it is delivered again.

@@ -13,7 +13,8 @@ pub type Counts = Vec<(&'static str, u64)>;
 
 /// A job that a schedule starts.
 pub trait Scheduled {
-    /// One run. An error makes the scheduler try again.
+    /// One run. An error counts as a failed invocation. Whether Lambda invokes it again is said in the template, and
+    /// changes nothing: the next tick does whatever is due.
     fn run(&self) -> impl Future<Output = Result<Counts, Error>>;
 }
 

@@ -1,15 +1,20 @@
-//! Secrets: an SSM parameter on AWS, an environment variable locally. Fetched on first use, cached, and
-//! kept when a refresh fails: yesterday's key is better than none.
+//! Secrets: SSM parameters on AWS, environment variables locally. All parameters that a function names are
+//! fetched by one call on first use, cached, and kept when a refresh fails: yesterday's key is better than
+//! none.
 
+use crate::clock::Clock;
+use crate::freshness::{Freshness, patience};
 use crate::{aws, redaction};
-use jiff::{SignedDuration, Timestamp};
+use aws_sdk_ssm::error::ProvideErrorMetadata;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use subtle::{Choice, ConstantTimeEq};
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 
-/// How long a parameter is used before it is fetched again; how fast a rotation takes effect.
-const TIME_TO_LIVE: SignedDuration = SignedDuration::from_mins(10);
+/// How many parameters SSM gives by one call.
+const MOST_NAMES: usize = 10;
 
 /// The secret could not be had. Transient: try again.
 #[derive(Debug, thiserror::Error)]
@@ -21,19 +26,13 @@ pub struct SecretError {
 
 enum Source {
     Literal(SecretString),
-    Parameter(String),
-}
-
-struct Cached {
-    value: SecretString,
-    fetched_at: Timestamp,
+    Parameter(String, Arc<Parameters>),
 }
 
 /// One named secret.
 pub struct Secret {
     name: &'static str,
     source: Source,
-    cache: Mutex<Option<Cached>>,
 }
 
 impl fmt::Debug for Secret {
@@ -49,15 +48,14 @@ impl Secret {
         Self {
             name,
             source: Source::Literal(value),
-            cache: Mutex::new(None),
         }
     }
 
-    pub(crate) fn parameter(name: &'static str, parameter: String) -> Self {
+    pub(crate) fn parameter(name: &'static str, parameter: String, among: &Arc<Parameters>) -> Self {
+        among.add(parameter.clone());
         Self {
             name,
-            source: Source::Parameter(parameter),
-            cache: Mutex::new(None),
+            source: Source::Parameter(parameter, Arc::clone(among)),
         }
     }
 
@@ -65,7 +63,18 @@ impl Secret {
     pub async fn get(&self) -> Result<SecretString, SecretError> {
         match &self.source {
             Source::Literal(value) => Ok(value.clone()),
-            Source::Parameter(parameter) => self.cached(parameter).await,
+            Source::Parameter(parameter, among) => among.get(parameter).await.map_err(|reason| SecretError {
+                name: self.name,
+                reason,
+            }),
+        }
+    }
+
+    /// Drops trust in the value, which whoever it is for has refused: it is fetched anew when it is next asked
+    /// for, and until that succeeds the old one stays.
+    pub async fn forget(&self) {
+        if let Source::Parameter(_, among) = &self.source {
+            among.held.lock().await.freshness.doubt();
         }
     }
 
@@ -102,50 +111,79 @@ impl Secret {
             .fold(Choice::from(0), |found, value| found | matches(value))
             .into())
     }
+}
 
-    async fn cached(&self, parameter: &str) -> Result<SecretString, SecretError> {
-        let mut cache = self.cache.lock().await;
-        let now = Timestamp::now();
-        if let Some(cached) = cache
-            .as_ref()
-            .filter(|cached| now.duration_since(cached.fetched_at) < TIME_TO_LIVE)
-        {
-            return Ok(cached.value.clone());
-        }
-        match (self.fetch(parameter).await, cache.as_ref()) {
-            (Ok(value), _) => {
-                redaction::remember(&value);
-                *cache = Some(Cached {
-                    value: value.clone(),
-                    fetched_at: now,
-                });
-                Ok(value)
-            }
-            (Err(error), Some(last_known_good)) => {
-                tracing::warn!(secret = self.name, %error, "keeping the last known value");
-                Ok(last_known_good.value.clone())
-            }
-            (Err(error), None) => Err(error),
-        }
+/// All parameters that a function names. They are fetched together, so that a start costs one call however
+/// many there are: Parameter Store serves few calls a second, and functions start by the hundred at the full
+/// hour.
+pub(crate) struct Parameters {
+    clock: Clock,
+    names: Mutex<BTreeSet<String>>,
+    held: tokio::sync::Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    values: HashMap<String, SecretString>,
+    freshness: Freshness,
+}
+
+impl Parameters {
+    /// None yet; their age is told by `clock`.
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            names: Mutex::default(),
+            held: tokio::sync::Mutex::default(),
+        })
     }
 
-    async fn fetch(&self, parameter: &str) -> Result<SecretString, SecretError> {
-        let unavailable = |reason| SecretError {
-            name: self.name,
-            reason,
-        };
-        let request = aws::ssm()
-            .await
-            .get_parameter()
-            .name(parameter)
-            .with_decryption(true);
-        let response = request
-            .send()
-            .await
-            .map_err(|_| unavailable("SSM did not give the parameter"))?;
-        let value = response.parameter.and_then(|parameter| parameter.value);
-        value
-            .map(SecretString::from)
-            .ok_or_else(|| unavailable("the parameter has no value"))
+    fn add(&self, name: String) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name);
+    }
+
+    /// A parameter's value; or why there is none.
+    async fn get(&self, name: &str) -> Result<SecretString, &'static str> {
+        let mut held = self.held.lock().await;
+        let (now, is_held) = (self.clock.now(), held.values.contains_key(name));
+
+        if held.freshness.is_due(is_held, now) {
+            held.freshness.asked(now);
+            let answer = timeout(patience(is_held), self.fetch()).await;
+            match answer.unwrap_or(Err("SSM does not answer")) {
+                Ok(values) => {
+                    held.freshness.fetched(now);
+                    // One that is missing today keeps the value that it had.
+                    held.values.extend(values);
+                }
+                Err(reason) if is_held => tracing::warn!(reason, "keeping the last known secrets"),
+                Err(reason) => return Err(reason),
+            }
+        }
+
+        let value = held.values.get(name).cloned();
+        value.ok_or("SSM has no such parameter, or did not give it")
+    }
+
+    async fn fetch(&self) -> Result<HashMap<String, SecretString>, &'static str> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: Vec<String> = names.into_iter().collect();
+        let mut values = HashMap::new();
+
+        for some in names.chunks(MOST_NAMES) {
+            let request = aws::ssm().await.get_parameters();
+            let request = request.set_names(Some(some.to_vec())).with_decryption(true);
+            let answer = request.send().await.map_err(|error| {
+                tracing::warn!(code = error.code().unwrap_or("none"), "SSM gave no parameters");
+                "SSM did not give the parameters"
+            })?;
+
+            let given = answer.parameters.unwrap_or_default().into_iter();
+            values.extend(given.filter_map(|one| Some((one.name?, SecretString::from(one.value?)))));
+        }
+
+        values.values().for_each(redaction::remember);
+        Ok(values)
     }
 }

@@ -25,6 +25,18 @@ pub enum VendorError {
         /// The HTTP status.
         status: u16,
     },
+    /// The vendor offers this, but has not enabled it for our account. An operator asks for it: try again.
+    #[error("the vendor has not enabled this for our account (status {status})")]
+    NotEnabled {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Our balance at the vendor does not suffice. An operator tops it up: try again.
+    #[error("our balance at the vendor does not suffice (status {status})")]
+    Insufficient {
+        /// The HTTP status.
+        status: u16,
+    },
     /// Refused for good: our request, or an answer that makes no sense.
     #[error("the vendor refused (status {status})")]
     Permanent {
@@ -71,6 +83,8 @@ impl From<VendorError> for JobError {
         Self::Transient(match error {
             VendorError::Transient { .. } => "the vendor does not answer",
             VendorError::NotFound => "the vendor does not have it",
+            VendorError::NotEnabled { .. } => "the vendor has not enabled this for our account",
+            VendorError::Insufficient { .. } => "our balance at the vendor does not suffice",
             VendorError::Barred { .. } | VendorError::Permanent { .. } => "the vendor refuses us",
         })
     }
@@ -113,6 +127,11 @@ impl Answer {
         } else {
             Err(VendorError::from_status(self.status, self.retry_after_seconds))
         }
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.trim_ascii().is_empty()
     }
 
     /// The JSON, whatever the status.

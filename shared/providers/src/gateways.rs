@@ -1,7 +1,11 @@
 //! The payment gateways, for functions that talk to all of them.
 
-use crate::fapshi::{Fapshi, FapshiConfig};
-use crate::stripe::{Stripe, StripeConfig};
+use crate::error::VendorError;
+use crate::fapshi::{self, Fapshi, FapshiConfig};
+use crate::stripe::{self, Stripe, StripeConfig};
+use domain::gateway::{Finding, Outcome};
+use domain::ids::PaymentId;
+use iso_currency::Currency;
 use platform::config::Env;
 
 /// Every payment gateway.
@@ -20,5 +24,33 @@ impl Gateways {
             stripe: Stripe::new(stripe?),
             fapshi: Fapshi::new(fapshi?),
         })
+    }
+
+    /// Closes what a client was given to pay with, where the gateway can, and tells what became of the payment: it may
+    /// have been paid before, and a request on a phone stays open until its owner answers. Harmless if repeated. `name`
+    /// is the gateway's name for the page; a page without one was given to nobody. `None` if the gateway knows of
+    /// nothing.
+    pub async fn expire(
+        &self,
+        gateway: &str,
+        payment: PaymentId,
+        name: Option<&str>,
+    ) -> Result<Option<Outcome>, VendorError> {
+        match (gateway, name) {
+            (fapshi::NAME, _) => self.fapshi.expire(payment).await,
+            (_, Some(page)) => match self.stripe.expire(page).await? {
+                Finding::Payment(id, outcome) if id == payment => Ok(Some(outcome)),
+                _ => Ok(None),
+            },
+            (_, None) => Ok(None),
+        }
+    }
+}
+
+/// The least that a gateway takes in a currency, in its minor units.
+pub fn least_minor(gateway: &str, currency: Currency) -> i64 {
+    match gateway {
+        fapshi::NAME => fapshi::LEAST_MINOR,
+        _ => stripe::least_minor(currency),
     }
 }

@@ -4,25 +4,41 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-fn mac(key: &SecretString, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()).ok()?;
+fn mac(key: &[u8], parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+
     for part in parts {
         mac.update(part);
     }
+
     Some(mac)
+}
+
+fn bytes(key: &SecretString) -> &[u8] {
+    key.expose_secret().as_bytes()
 }
 
 /// The HMAC-SHA256 of the concatenated `parts` under `key`, in lower-case hexadecimal.
 pub fn sign(key: &SecretString, parts: &[&[u8]]) -> String {
     // HMAC takes a key of any length, so there always is a value.
-    mac(key, parts)
+    mac(bytes(key), parts)
         .map(|mac| hex::encode(mac.finalize().into_bytes()))
         .unwrap_or_default()
 }
 
 /// A key for one purpose, derived from `secret`.
 pub(crate) fn derive(secret: &SecretString, purpose: &[u8]) -> Option<[u8; 32]> {
-    Some(mac(secret, &[purpose])?.finalize().into_bytes().into())
+    code(bytes(secret), purpose)
+}
+
+/// The HMAC-SHA256 of `message` under `key`, as bytes.
+pub(crate) fn code(key: &[u8], message: &[u8]) -> Option<[u8; 32]> {
+    Some(mac(key, &[message])?.finalize().into_bytes().into())
+}
+
+/// Whether `given` is the HMAC-SHA256 of `message` under `key`. Compares in constant time.
+pub(crate) fn is_code(key: &[u8], message: &[u8], given: &[u8]) -> bool {
+    mac(key, &[message]).is_some_and(|mac| mac.verify_slice(given).is_ok())
 }
 
 /// Whether `signature` (hexadecimal) is the HMAC-SHA256 of the concatenated `parts` under one of `keys`.
@@ -32,7 +48,7 @@ pub fn is_signed(keys: &[SecretString], parts: &[&[u8]], signature: &str) -> boo
         return false;
     };
     keys.iter()
-        .any(|key| mac(key, parts).is_some_and(|mac| mac.verify_slice(&signature).is_ok()))
+        .any(|key| mac(bytes(key), parts).is_some_and(|mac| mac.verify_slice(&signature).is_ok()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Bookings as one person sees them.
 
 use domain::booking::{Booking, BookingStatus};
-use domain::evidence::Evidence;
+use domain::evidence::Proof;
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::people::{Parties, Role};
 use domain::window::Schedule;
@@ -35,7 +35,8 @@ pub const SEEN_BY: &str = "
 /// learns, $4 student when decided.
 pub const ASSIGN_STUDENT: &str = "
     UPDATE bookings b SET student_id = nullif($3, b.client_id)
-    WHERE b.id = $1 AND b.client_id = $2 AND b.student_id IS NOT DISTINCT FROM $4
+    WHERE b.id = $1 AND b.client_id = $2
+      AND (b.student_id IS NOT DISTINCT FROM $4 OR b.student_id IS NOT DISTINCT FROM nullif($3, b.client_id))
       AND b.meeting_started_at IS NULL
       AND (coalesce($3, b.client_id) = b.client_id OR EXISTS (
           SELECT FROM platform_links l
@@ -124,7 +125,7 @@ pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
         status: BookingStatus::from(column::<&str>(row, "status")?),
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
         room: column::<Option<String>>(row, "meeting_provider_id")?.map(RoomId),
-        evidence: Evidence {
+        proof: Proof {
             started_at: column(row, "meeting_started_at")?,
             ended_at: column(row, "meeting_ended_at")?,
             duration_seconds: column(row, "duration_actual")?,

@@ -1,15 +1,14 @@
 //! Settling: one session at once, by what somebody just did, or batch after batch of what is due.
 
-use crate::policy::session_policy;
-use crate::sessions::{self, Decision, Stored};
+use crate::sessions::{self, Decision, Stored, Unsettled};
 use domain::payment::Collects;
-use domain::session::SessionPolicy;
-use domain::settlement::{Facts, Settlement, resettle, settle};
+use domain::settlement::{Facts, Settlement, Verdict, settle};
 use platform::clock::Clock;
 use platform::config::Env;
 use platform::database::{Database, DatabaseError};
 use platform::ids::Ids;
 use platform::invocation;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Sessions settled in one transaction: large enough to be set-based, small enough to hold locks briefly.
@@ -21,8 +20,6 @@ const BATCH_BUDGET: Duration = Duration::from_secs(10);
 pub struct Charging {
     /// Where sessions are.
     pub database: Database,
-    /// The platform's rules.
-    pub policy: SessionPolicy,
     /// Who collects what is charged.
     pub collects: Collects,
     /// Ids of charges.
@@ -32,13 +29,12 @@ pub struct Charging {
 }
 
 impl Charging {
-    /// Reads what [`Database`] and [`session_policy`] need, and `COLLECTS`.
+    /// Reads what [`Database`] needs, and `COLLECTS`. The rules are those under which each session was sold.
     pub fn from_env(env: &mut Env) -> Option<Self> {
-        let (clock, database, policy) = (env.clock(), Database::from_env(env), session_policy(env));
+        let (clock, database) = (env.clock(), Database::from_env(env));
         let collects = env.or("COLLECTS", Collects::default());
         Some(Self {
             database: database?,
-            policy: policy?,
             collects: collects?,
             ids: Ids::random(clock.clone()),
             clock,
@@ -46,40 +42,54 @@ impl Charging {
     }
 
     /// Settles one session at once, by facts that settle at once; `None` if it has an outcome by now.
-    pub async fn conclude(&self, stored: &Stored, facts: Facts) -> Result<Option<Settlement>, DatabaseError> {
+    pub async fn conclude(
+        &self,
+        stored: &Stored,
+        facts: &Facts,
+        by: &Value,
+    ) -> Result<Option<Settlement>, DatabaseError> {
         let now = self.clock.now();
-        let Some(settlement) = settle(&stored.session, &facts, &self.policy, now) else {
+        let Verdict::Decided(settlement) = settle(&stored.session, facts, stored.status, now) else {
             return Ok(None);
         };
         let decision = Decision {
             stored,
-            settlement: settlement.clone(),
+            settlement: (*settlement).clone(),
         };
-        let is_first = sessions::decide(&self.database, decision, self.collects, &self.ids, now).await?;
-        Ok(is_first.then_some(settlement))
+        let is_first = sessions::decide(&self.database, decision, by, self.collects, &self.ids, now).await?;
+        Ok(is_first.then_some(*settlement))
     }
 
-    /// Settles until nothing is due, oldest first, or until the invocation's time is up; returns how many
-    /// sessions were looked at.
+    /// Settles until nothing is due, oldest first, or until the invocation's time is up; returns how many sessions were
+    /// looked at. A batch that fails is tried again with a quarter of it; the one session that then is left, and that the
+    /// database refuses, is set aside.
     pub async fn run(&self) -> Result<u64, DatabaseError> {
-        let mut settled = 0;
+        let (mut settled, mut most) = (0, BATCH);
         while invocation::remaining() > BATCH_BUDGET {
             let now = self.clock.now();
-            let decide = |stored: &Stored| -> Option<Settlement> {
-                resettle(&stored.session, &stored.facts, stored.status, &self.policy, now)
-            };
+            let decide = |stored: &Stored| settle(&stored.session, &stored.facts, stored.status, now);
             let taken = Box::pin(sessions::settle_due(
                 &self.database,
                 decide,
-                BATCH,
+                most,
                 self.collects,
                 &self.ids,
                 now,
-            ))
-            .await?;
-            settled += taken as u64;
-            if taken < usize::try_from(BATCH).unwrap_or(usize::MAX) {
-                break;
+            ));
+            match taken.await {
+                Ok(taken) if taken < usize::try_from(most).unwrap_or(usize::MAX) => {
+                    return Ok(settled + taken as u64);
+                }
+                Ok(taken) => settled += taken as u64,
+                Err(Unsettled {
+                    error: DatabaseError::Refused { .. },
+                    first: Some(session),
+                }) if most == 1 => sessions::set_aside(&self.database, session, now).await?,
+                Err(Unsettled { error, .. }) if most == 1 => return Err(error),
+                Err(Unsettled { error, .. }) => {
+                    tracing::error!(%error, most, "a batch cannot be settled; trying a smaller one");
+                    most = (most / 4).max(1);
+                }
             }
         }
         Ok(settled)

@@ -34,18 +34,23 @@ pub const POSTPONE: &str = "
         RETURNING 1)
     INSERT INTO outbox (id, queue, envelope, due_at)
     SELECT $9, $10, $6, $11 FROM event WHERE $11::timestamptz IS NOT NULL
+    ON CONFLICT (id) DO NOTHING
     RETURNING id";
 
-/// Sends one recorded event through the queue again, whatever became of it, or all that are parked.
+/// Sends one recorded event through the queue again, whatever became of it, or all that are parked. One whose message
+/// is no longer kept cannot be sent. A row of the outbox is named after the event and the time, so that asking twice
+/// because an answer was lost sends it once.
 /// Sent by the operator's command, which connects as the owner and not as the functions' role: so it names the schema.
 /// $1 provider, $2 event id or NULL for all that are parked, $3 queue, $4 now.
 pub const REPLAY: &str = "
     WITH again AS (
         UPDATE firstbell.provider_events SET status = 'waiting', attempts = 0, settled_at = $4
-        WHERE provider = $1 AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
-        RETURNING envelope)
+        WHERE provider = $1 AND envelope IS NOT NULL AND (event_id = $2 OR ($2::text IS NULL AND status = 'parked'))
+        RETURNING event_id, envelope)
     INSERT INTO firstbell.outbox (id, queue, envelope, due_at)
-    SELECT gen_random_uuid(), $3, envelope, $4 FROM again RETURNING id";
+    SELECT md5(concat_ws('/', $1, event_id, $4))::uuid, $3, envelope, $4 FROM again
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id";
 
 /// A provider's event on its way into the books.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,12 +5,14 @@ pub mod bookings;
 pub mod charging;
 pub mod events;
 pub mod following;
+pub mod keeping;
 pub mod lessons;
 pub mod payments;
 pub mod policy;
 pub mod rooms;
 pub mod sessions;
 pub mod snapshots;
+pub mod tending;
 
 /// Every statement this project sends, by name.
 pub const STATEMENTS: &[(&str, &str)] = &[
@@ -22,6 +24,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("events::REPLAY", events::REPLAY),
     ("following::CATCH_UP", following::CATCH_UP),
     ("following::WALK_ON", following::WALK_ON),
+    ("keeping::TIDY", keeping::TIDY),
     ("lessons::LOAD", lessons::LOAD),
     ("lessons::APPLY", lessons::APPLY),
     ("payments::START", payments::START),
@@ -37,21 +40,24 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("payments::LOOK_AT_REFUND", payments::LOOK_AT_REFUND),
     ("payments::REFUNDED", payments::REFUNDED),
     ("payments::DISPUTED", payments::DISPUTED),
+    ("payments::WITHDRAW", payments::WITHDRAW),
+    ("payments::WITHDRAW_UNASKED", payments::WITHDRAW_UNASKED),
+    ("payments::REFUND_REFUSED", payments::REFUND_REFUSED),
+    ("payments::RECONCILE", payments::RECONCILE),
+    ("payments::OVERVIEW", payments::OVERVIEW),
     ("rooms::ENTER", rooms::ENTER),
-    ("rooms::OPENED", rooms::OPENED),
+    ("rooms::ENTERED", rooms::ENTERED),
     ("rooms::GIVE_UP", rooms::GIVE_UP),
     ("sessions::FOR_BOOKING", sessions::FOR_BOOKING),
     ("sessions::CREATE", sessions::CREATE),
+    ("sessions::MARK_NO_SHOW", sessions::MARK_NO_SHOW),
+    ("sessions::WITHDRAW_NO_SHOW", sessions::WITHDRAW_NO_SHOW),
     ("sessions::SEEN_BY", sessions::SEEN_BY),
     ("sessions::CLAIM_DUE", sessions::CLAIM_DUE),
     ("sessions::DECIDE", sessions::DECIDE),
-    ("sessions::NOTHING_NEW", sessions::NOTHING_NEW),
-    ("sessions::SET_ASIDE", sessions::SET_ASIDE),
     ("sessions::EXPLAIN", sessions::EXPLAIN),
     ("snapshots::RECORD", snapshots::RECORD),
+    ("tending::TEND", tending::TEND),
     ("platform::outbox::CLAIM", platform::outbox::CLAIM),
     ("platform::outbox::CONFIRM", platform::outbox::CONFIRM),
-    ("platform::idempotency::ACQUIRE", platform::idempotency::ACQUIRE),
-    ("platform::idempotency::COMPLETE", platform::idempotency::COMPLETE),
-    ("platform::idempotency::RELEASE", platform::idempotency::RELEASE),
 ];

@@ -7,7 +7,9 @@ use domain::booking::BookingStatus;
 use domain::gateway::{Card, Declined, Dispute, Finding, Outcome, Paid, Refunded};
 use domain::ids::{BookingId, PaymentId, ProfileId, RefundId};
 use domain::money::Money;
-use domain::payment::{CardOnFile, Method, Payment, PaymentStatus, Refund, Tab, try_again_at};
+use domain::payment::{
+    CardOnFile, Method, Payment, PaymentStatus, Refund, Tab, refund_again_at, try_again_at,
+};
 use iso_currency::Currency;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
@@ -54,56 +56,80 @@ impl LookAtTab {
     }
 }
 
+impl GiveBack {
+    /// The job as an outbox row holds it.
+    pub fn envelope(refund_id: RefundId, ids: &Ids, now: Timestamp) -> Value {
+        let key = format!("refund/{refund_id}");
+        to_value(&Envelope::at(
+            "give_back",
+            key,
+            Self { refund_id },
+            now,
+            ids.next(),
+        ))
+    }
+}
+
 fn to_value<T: Serialize>(envelope: &Envelope<T>) -> Value {
     // Our own types: there is nothing in them that JSON cannot hold.
     serde_json::to_value(envelope).unwrap_or_default()
 }
 
-/// Begins a payment, or finds the one that the client can still use, if the client may pay this booking so.
+/// Begins a payment, or finds the one that the client can still use, if the client may pay this booking so. Whoever
+/// finds one is to ask its gateway about it first, if nobody has for some seconds. One that was begun and got no answer
+/// is nobody's to use, and still looked up until its gateway says what became of it.
 /// A booking's parties get a row that says why not. $1 booking, $2 person, $3 method, $4 id, $5 now,
 /// $6 gateway, $7 abandoned if begun before, $8 usable if begun since, $9 phone or NULL, $10 the only
 /// currency or NULL, $11 the least amount, $12 the highest price that the client agrees to or NULL.
 pub const START: &str = "
-    WITH subject AS (
-        SELECT b.id, b.client_id, b.tutor_id, b.status, b.price_minor, b.price_currency,
+    -- Parties and price stand from here on: whoever changes them meanwhile comes before, or is told of the payment. First the
+    -- lock, then what is due: the price is the one that is there once we have it.
+    WITH locked AS (
+        SELECT b AS whole FROM bookings b
+        WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id) FOR NO KEY UPDATE),
+    subject AS (
+        SELECT b.id, b.client_id, b.tutor_id, b.status, b.price_minor, b.price_currency, d.currency AS due_currency,
                b.agreed_at IS NOT NULL AS is_agreed,
-               coalesce(c.charge_minor, b.price_minor) - (
-                   SELECT coalesce(sum(p.amount_minor), 0)::bigint
-                        - coalesce(sum((SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id)), 0)::bigint
+               -- What has ended and was never agreed takes no money, a day before it gives back what it has.
+               is_off(locked.whole, $5::timestamptz + interval '1 day') AS is_off,
+               d.minor - (
+                   SELECT coalesce(sum(p.amount_minor - given_back(p.id) - disputed(p.id, true)), 0)::bigint
                    FROM payments p WHERE p.booking_id = b.id AND p.status = 'paid') AS missing,
                (SELECT k.customer_id FROM saved_cards k WHERE k.client_id = b.client_id) AS customer_id
-        FROM bookings b
-        LEFT JOIN sessions s ON s.booking_id = b.id
-        LEFT JOIN charges c ON c.session_id = s.id AND c.decision = s.decisions
-        WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id)
-        -- Parties and price stand from here on: whoever changes them meanwhile comes before, or is told of the payment.
-        FOR NO KEY UPDATE OF b),
+        FROM locked CROSS JOIN LATERAL (SELECT (locked.whole).*) AS b CROSS JOIN LATERAL due(locked.whole, $5) d),
     wanted AS (
         SELECT *, CASE WHEN $3 = 'card_on_file' THEN 0 ELSE missing END AS amount FROM subject
-        WHERE client_id = $2 AND status NOT IN ('cancelled', 'unknown') AND price_currency IS NOT NULL
+        WHERE client_id = $2 AND status NOT IN ('cancelled', 'unknown') AND NOT is_off AND price_currency IS NOT NULL
           AND CASE WHEN $12::bigint IS NULL THEN is_agreed OR $3 <> 'card_on_file' ELSE price_minor <= $12 END
-          AND ($3 = 'card_on_file' OR missing >= greatest($11, 1)) AND ($10::text IS NULL OR price_currency = $10)),
+          AND ($3 = 'card_on_file' OR missing >= greatest($11, 1)) AND ($10::text IS NULL OR due_currency = $10)),
     usable AS (
-        SELECT p.id, p.link, p.created_at FROM payments p JOIN wanted w ON p.booking_id = w.id
-        WHERE p.method = $3 AND p.status = 'open' AND p.created_at > $8 AND p.amount_minor = w.amount
+        SELECT p.id, p.link, p.gateway_id, p.created_at FROM payments p JOIN wanted w ON p.booking_id = w.id
+        WHERE p.method = $3 AND p.status = 'open' AND p.gateway_id IS NOT NULL AND p.created_at > $8
+          AND p.amount_minor = w.amount AND p.payer_phone IS NOT DISTINCT FROM $9
           AND p.tutor_id = w.tutor_id AND p.price_minor = w.price_minor
         ORDER BY p.created_at DESC LIMIT 1),
+    looking AS (
+        UPDATE payments p SET looked_at = $5 FROM usable u
+        WHERE p.id = u.id AND coalesce(p.looked_at, p.created_at) < $5::timestamptz - interval '5 seconds'
+        RETURNING p.id),
     abandoned AS (
-        UPDATE payments p SET status = 'closed', reason = 'abandoned' FROM wanted w
+        UPDATE payments p SET status = 'open', reason = 'abandoned' FROM wanted w
         WHERE p.booking_id = w.id AND p.method = $3 AND p.charge_id IS NULL AND p.status = 'opening'
           AND p.created_at < $7
         RETURNING p.id),
     begun AS (
         INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, amount_minor, currency,
             status, asked_at, payer_phone, created_at)
-        SELECT $4, w.id, w.client_id, w.tutor_id, w.price_minor, $6, $3, w.amount, w.price_currency, 'opening', $5, $9, $5
+        SELECT $4, w.id, w.client_id, w.tutor_id, w.price_minor, $6, $3, w.amount, w.due_currency, 'opening', $5, $9, $5
         FROM wanted w, (SELECT count(*) FROM abandoned) AS after_that
         WHERE NOT EXISTS (SELECT FROM usable)
         ON CONFLICT (booking_id, method) WHERE status = 'opening' AND charge_id IS NULL DO NOTHING
         RETURNING id)
-    SELECT s.client_id, s.status, s.is_agreed, s.price_minor, s.price_currency, s.missing, s.customer_id, w.amount,
-           begun.id AS begun_id, usable.id AS usable_id, usable.link, usable.created_at
-    FROM subject s LEFT JOIN wanted w ON true LEFT JOIN begun ON true LEFT JOIN usable ON true";
+    SELECT s.client_id, s.status, s.is_agreed, s.is_off, s.price_minor, s.price_currency, s.missing, s.due_currency,
+           s.customer_id, w.amount, begun.id AS begun_id, usable.id AS usable_id, usable.link, usable.gateway_id,
+           usable.created_at, looking.id IS NOT NULL AS is_looking
+    FROM subject s LEFT JOIN wanted w ON true LEFT JOIN begun ON true LEFT JOIN usable ON true
+    LEFT JOIN looking ON true";
 
 /// The client lets the card on file pay for this booking and for later lessons with its tutor, up to its price. If the
 /// booking's own charge waited for that, it is tried again; what a bank refused is not. A booking's parties get a row
@@ -150,7 +176,7 @@ pub const OPENED: &str = "
 /// $1 payment, $2 'failed' or 'closed', $3 reason, $4 now.
 pub const GIVE_UP: &str = "
     WITH given_up AS (
-        UPDATE payments SET status = $2, reason = $3
+        UPDATE payments SET status = $2, reason = $3, look_at = NULL
         WHERE id = $1 AND charge_id IS NULL AND status IN ('opening', 'open') RETURNING *),
     told AS (
         INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
@@ -159,74 +185,97 @@ pub const GIVE_UP: &str = "
         FROM given_up WHERE status = 'failed' ON CONFLICT (source) DO NOTHING)
     SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees";
 
-/// A payment, for the client who makes it. $1 payment, $2 person.
+/// A payment, for the client who makes it, and whether its gateway is to be asked about it first: one that is open, and
+/// that nobody has asked about for some seconds. $1 payment, $2 person, $3 now.
 pub const SEEN_BY: &str = "
+    WITH looking AS (
+        UPDATE payments SET looked_at = $3
+        WHERE id = $1 AND client_id = $2 AND status = 'open' AND charge_id IS NULL
+          AND coalesce(looked_at, created_at) < $3::timestamptz - interval '5 seconds'
+        RETURNING id)
     SELECT p.id, p.booking_id, p.method, p.status, p.reason, p.amount_minor, p.currency, p.link, p.created_at,
-           p.paid_at, p.next_try_at,
+           p.paid_at, p.next_try_at, p.gateway, p.gateway_id, looking.id IS NOT NULL AS is_looking,
            coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id AND r.status = 'done'), 0)::bigint AS refunded,
            EXISTS (SELECT FROM disputes d WHERE d.payment_id = p.id) AS is_disputed
-    FROM payments p WHERE p.id = $1 AND p.client_id = $2";
+    FROM payments p LEFT JOIN looking ON true WHERE p.id = $1 AND p.client_id = $2";
 
 /// A booking's tab, a row for each payment. If the charge is to be collected, and nothing was paid that would make
 /// that unlikely, it is written down that the gateway may have been asked since now, or since the last look
-/// within two minutes, which may still be at it. $1 booking, $2 now.
+/// within two minutes, which may still be at it. The collection is locked before it is read, so whoever comes second
+/// sees that somebody is at it. $1 booking, $2 now.
 pub const LOOK_AT_TAB: &str = "
     WITH subject AS (
-        SELECT b.id, b.client_id, c.id AS charge_id,
-               coalesce(c.charge_minor, CASE WHEN b.status = 'cancelled' THEN 0 ELSE b.price_minor END)
-                   AS due,
-               coalesce(c.currency, b.price_currency) AS due_currency
-        FROM bookings b
-        LEFT JOIN sessions s ON s.booking_id = b.id
-        LEFT JOIN charges c ON c.session_id = s.id AND c.decision = s.decisions
+        SELECT b.id, b.client_id, d.charge_id, d.minor AS due, d.currency AS due_currency
+        FROM bookings b CROSS JOIN LATERAL due(b, $2::timestamptz) d
         WHERE b.id = $1),
+    before AS (
+        SELECT p.* FROM payments p JOIN subject s ON p.id = s.charge_id FOR NO KEY UPDATE OF p),
     asking AS (
         UPDATE payments p
-        SET status = 'opening', attempt = p.attempt + (p.status = 'declined')::int, next_try_at = NULL,
+        SET status = 'opening', attempt = b.attempt + (b.status = 'declined')::int, next_try_at = NULL,
             asked_at = CASE
-                WHEN p.status = 'opening' AND p.asked_at > $2::timestamptz - interval '2 minutes' THEN p.asked_at
+                WHEN b.status = 'opening' AND b.asked_at > $2::timestamptz - interval '2 minutes' THEN b.asked_at
                 WHEN NOT EXISTS (
-                    SELECT FROM payments x WHERE x.booking_id = subject.id AND x.status = 'paid' AND x.amount_minor > 0)
+                    SELECT FROM payments x WHERE x.booking_id = b.booking_id AND x.status = 'paid' AND x.amount_minor > 0)
                     THEN $2
-                WHEN p.status = 'opening' THEN p.asked_at END
-        FROM subject WHERE p.id = subject.charge_id
-          AND (p.status = 'opening' OR (p.status = 'declined' AND p.next_try_at <= $2))
-        RETURNING p.id, p.attempt, p.asked_at)
+                WHEN b.status = 'opening' THEN b.asked_at END,
+            -- A try that was asked for is looked up where it was, whatever card its owner has by now.
+            customer_id = CASE WHEN b.status = 'opening' AND b.asked_at IS NOT NULL
+                THEN coalesce(b.customer_id, k.customer_id) ELSE k.customer_id END
+        FROM before b LEFT JOIN saved_cards k ON k.client_id = b.client_id
+        WHERE p.id = b.id AND (b.status = 'opening' OR (b.status = 'declined' AND b.next_try_at <= $2))
+        RETURNING p.id, p.attempt, p.asked_at, p.customer_id, b.asked_at AS asked_before, b.status AS was)
     SELECT subject.client_id, subject.charge_id, subject.due, subject.due_currency, k.customer_id, k.card_id,
-           p.id, p.created_at, p.gateway, p.gateway_id, p.amount_minor, p.currency, p.price_minor,
-           p.charge_id IS NOT NULL AS collects, g.up_to_minor,
-           CASE WHEN asking.id IS NULL THEN p.status ELSE 'opening' END AS status,
-           coalesce(asking.attempt, p.attempt) AS attempt,
-           CASE WHEN p.status = 'opening' AND p.asked_at <> $2 THEN p.asked_at END AS asked_at,
+           p.id, p.created_at, p.gateway, p.gateway_id, coalesce(before.amount_minor, p.amount_minor) AS amount_minor,
+           p.currency, p.price_minor, p.charge_id IS NOT NULL AS collects, g.up_to_minor,
+           CASE WHEN asking.id IS NOT NULL THEN 'opening' ELSE coalesce(before.status, p.status) END AS status,
+           coalesce(asking.attempt, before.attempt, p.attempt) AS attempt,
+           coalesce(asking.customer_id, p.customer_id) AS asked_customer_id,
+           CASE WHEN asking.was = 'opening' THEN nullif(asking.asked_before, $2)
+                WHEN asking.id IS NULL AND p.status = 'opening' THEN p.asked_at END AS asked_at,
+           CASE WHEN asking.id IS NOT NULL THEN asking.asked_at ELSE p.asked_at END AS asked_since,
            asking.asked_at IS NOT NULL AS is_written_down,
-           coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.payment_id = p.id), 0)::bigint AS refunded,
+           given_back(p.id) AS refunded, disputed(p.id, false) AS disputed,
+           (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r
+            WHERE r.payment_id = p.id AND r.status IN ('opening', 'held')
+              -- What was refused, and is to be tried again later, is nowhere on its way.
+              AND (r.asked_at IS NULL OR r.next_try_at > $2)) AS unasked,
+           (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r
+            WHERE r.payment_id = p.id AND r.status = 'failed') AS stuck,
            (SELECT count(*) FROM refunds r WHERE r.booking_id = subject.id) AS refunds
     FROM subject
     LEFT JOIN saved_cards k ON k.client_id = subject.client_id
-    LEFT JOIN payments p ON p.booking_id = subject.id AND p.amount_minor > 0
+    LEFT JOIN payments p ON p.booking_id = subject.id AND (p.amount_minor > 0 OR p.status IN ('opening', 'open'))
     -- What the card's owner agreed to about this booking, or before it was charged.
     LEFT JOIN LATERAL (
         SELECT max(a.up_to_minor) AS up_to_minor FROM card_agreements a
         WHERE a.client_id = p.client_id AND a.tutor_id = p.tutor_id AND a.currency = p.currency
           AND (a.booking_id = p.booking_id OR a.agreed_at <= p.created_at)) g ON p.charge_id IS NOT NULL
+    LEFT JOIN before ON before.id = p.id
     LEFT JOIN asking ON asking.id = p.id
     ORDER BY p.paid_at, p.id";
 
 /// Writes down that the gateway may be asked for part of a charge from now on, if it was not asked yet in this
-/// attempt. $1 payment, $2 attempt, $3 amount, $4 now.
+/// attempt, but by this very look for more. $1 payment, $2 attempt, $3 amount, $4 now.
 pub const ASK_FOR_PART: &str = "
     UPDATE payments SET amount_minor = $3, asked_at = $4
-    WHERE id = $1 AND attempt = $2 AND status = 'opening' AND asked_at IS NULL RETURNING id";
+    WHERE id = $1 AND attempt = $2 AND status = 'opening' AND (asked_at IS NULL OR asked_at = $4) RETURNING id";
 
 /// Enters money that came: the payment, its ledger entries, the card to keep with what its owner agreed to by
-/// paying, and the next look at every tab that this may change. Once; a second time changes nothing. $1 payment, $2 amount, $3 currency,
-/// $4 gateway's id, $5 intent or NULL, $6 now, $7 customer or NULL, $8 card or NULL, $9 a job of any tab.
+/// paying, and the next look at every tab that this may change. Once; a second time changes nothing, but that a fee of
+/// which the gateway had not told before is entered. Money for a booking that nobody has agreed to is looked at
+/// again when its time has passed. $1 payment, $2 amount, $3 currency, $4 gateway's id, $5 intent or NULL, $6 now,
+/// $7 customer or NULL, $8 card or NULL, $9 a job of any tab, $10 the gateway's fee or NULL, $11 its currency or NULL.
 pub const PAID: &str = "
     WITH known AS (SELECT * FROM payments WHERE id = $1),
     paid AS (
         UPDATE payments p
         SET status = 'paid', paid_at = $6, next_try_at = NULL, reason = NULL,
-            gateway_id = coalesce($4, p.gateway_id), intent_id = coalesce($5, p.intent_id)
+            gateway_id = coalesce($4, p.gateway_id), intent_id = coalesce($5, p.intent_id),
+            look_at = (
+                SELECT coalesce(b.session_start_time + make_interval(mins => coalesce(b.session_duration, 0)), $6::timestamptz)
+                       + interval '1 day 1 minute'
+                FROM bookings b WHERE b.id = p.booking_id AND b.agreed_at IS NULL AND p.amount_minor > 0)
         WHERE p.id = $1 AND p.status <> 'paid' AND p.amount_minor = $2 AND p.currency = $3
         RETURNING *),
     card AS (
@@ -257,36 +306,51 @@ pub const PAID: &str = "
                 AND p.price_minor <= a.up_to_minor AND a.agreed_at <= p.created_at))
         RETURNING p.booking_id),
     booked AS (
-        SELECT p.id, p.currency, e.account_id, e.kind, e.owner_id, e.amount
+        SELECT p.id, 'payment' AS kind, p.currency, e.account_id, e.account_kind, e.owner_id, e.amount
         FROM paid p CROSS JOIN LATERAL (VALUES
             (concat_ws('/', 'cash', p.gateway, p.currency), 'cash', NULL::uuid, p.amount_minor),
             (concat_ws('/', 'receivable', p.client_id, p.currency), 'receivable', p.client_id, -p.amount_minor))
-            AS e (account_id, kind, owner_id, amount)
-        WHERE e.amount <> 0),
+            AS e (account_id, account_kind, owner_id, amount)
+        WHERE e.amount <> 0
+        UNION ALL
+        SELECT k.id, 'fee', $11, e.account_id, e.account_kind, NULL, e.amount
+        FROM known k CROSS JOIN LATERAL (VALUES
+            (concat_ws('/', 'cash', k.gateway, $11::text), 'cash', -$10::bigint),
+            (concat_ws('/', 'gateway_fees', k.gateway, $11::text), 'gateway_fees', $10::bigint))
+            AS e (account_id, account_kind, amount)
+        WHERE e.amount <> 0 AND k.amount_minor = $2 AND k.currency = $3),
     accounts AS (
         INSERT INTO ledger_accounts (id, kind, owner_id, currency)
-        SELECT account_id, kind, owner_id, currency FROM booked ON CONFLICT (id) DO NOTHING),
+        SELECT DISTINCT account_id, account_kind, owner_id, currency FROM booked ORDER BY account_id
+        ON CONFLICT (id) DO NOTHING),
     entries AS (
         INSERT INTO ledger_entries (payment_id, account_id, kind, amount_minor, currency, created_at)
-        SELECT id, account_id, 'payment', amount, currency, $6 FROM booked),
+        SELECT id, account_id, kind, amount, currency, $6 FROM booked
+        ON CONFLICT (payment_id, kind, account_id) WHERE payment_id IS NOT NULL AND dispute_id IS NULL DO NOTHING),
+    told AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT client_id, 'charged', 'payment/' || id || '/paid', booking_id,
+               jsonb_build_object('payment_id', id, 'amount', amount_minor, 'currency', currency), $6
+        FROM paid WHERE method = 'saved_card' ON CONFLICT (source) DO NOTHING),
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT gen_random_uuid(), 'payments',
                jsonb_set(jsonb_set($9, '{payload,booking_id}', to_jsonb(t.booking_id)), '{id}', to_jsonb(gen_random_uuid())), $6
         FROM (
-            SELECT booking_id FROM paid WHERE amount_minor > 0 AND NOT EXISTS (
-                SELECT FROM charges c JOIN sessions s ON s.id = c.session_id AND s.decisions = c.decision
-                WHERE c.id = paid.charge_id)
+            SELECT booking_id FROM paid WHERE amount_minor > 0
             UNION SELECT booking_id FROM tried_again) AS t)
     SELECT EXISTS (SELECT FROM known) AS is_known,
            coalesce((SELECT amount_minor = $2 AND currency = $3 FROM known), false) AS agrees";
 
-/// Enters a refusal of one attempt to collect: the next try, or what the client is told.
+/// Enters a refusal of one attempt to collect: the next try, or what the client is told. What is too small for any card
+/// is not tried again, nor is anybody told: it stays on the client's account.
 /// $1 payment, $2 attempt, $3 reason, $4 next try at or NULL, $5 now, $6 a job of any tab.
 pub const DECLINED: &str = "
     WITH declined AS (
-        UPDATE payments SET status = CASE WHEN $4::timestamptz IS NULL THEN 'failed' ELSE 'declined' END,
-            reason = $3, next_try_at = $4
+        UPDATE payments
+        SET status = CASE WHEN $4::timestamptz IS NOT NULL THEN 'declined' WHEN $3 = 'amount_too_small' THEN 'closed'
+                          ELSE 'failed' END,
+            reason = $3, next_try_at = $4, look_at = $4::timestamptz + interval '10 minutes', looks = 0
         WHERE id = $1 AND attempt = $2 AND status = 'opening' RETURNING *),
     again AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
@@ -302,57 +366,95 @@ pub const DECLINED: &str = "
         FROM declined WHERE status = 'failed' ON CONFLICT (source) DO NOTHING)
     SELECT EXISTS (SELECT FROM payments WHERE id = $1) AS is_known, true AS agrees";
 
-/// Gives up collections that are not to be made, and decides a refund if no other was decided meanwhile.
+/// Gives up collections that are not to be made, and decides a refund if no other was decided meanwhile; neither, if
+/// what is due has changed since it was seen. A refund to a phone that the gateway does not know to be the payer's
+/// waits for an operator above a certain amount.
 /// $1 payments, $2 refund or NULL, $3 booking, $4 ordinal, $5 payment to refund, $6 amount, $7 currency,
-/// $8 now, $9 the refund's job, $10 a look at the tab.
+/// $8 now, $9 the refund's job, $10 a look at the tab, $11 since when each of $1 was asked for when it was seen,
+/// $12 what was due when it was seen, $13 the amount above which an operator must see it.
 pub const SETTLE: &str = "
-    WITH given_up AS (
-        UPDATE payments SET status = 'closed', reason = 'not_needed', next_try_at = NULL
-        WHERE id = ANY($1) AND status IN ('opening', 'declined')),
+    WITH subject AS (
+        SELECT b.id FROM bookings b CROSS JOIN LATERAL due(b, $8) d WHERE b.id = $3 AND d.minor = $12::bigint),
+    given_up AS (
+        UPDATE payments p SET status = 'closed', reason = 'not_needed', next_try_at = NULL, look_at = NULL
+        FROM subject, unnest($1::uuid[], $11::timestamptz[]) AS seen (id, asked_at)
+        WHERE p.id = seen.id AND p.asked_at IS NOT DISTINCT FROM seen.asked_at AND p.status IN ('opening', 'declined')),
     refund AS (
-        INSERT INTO refunds (id, booking_id, ordinal, payment_id, amount_minor, currency, created_at)
-        SELECT $2, $3, $4, $5, $6, $7, $8 WHERE $2::uuid IS NOT NULL
-        ON CONFLICT (booking_id, ordinal) DO NOTHING RETURNING id),
+        INSERT INTO refunds (id, booking_id, ordinal, payment_id, amount_minor, currency, status, created_at)
+        SELECT $2, $3, $4, p.id, $6, $7,
+               CASE WHEN p.method = 'mobile_money_link' AND $6::bigint > $13::bigint THEN 'held' ELSE 'opening' END, $8
+        FROM subject, payments p WHERE p.id = $5 AND $2::uuid IS NOT NULL
+        ON CONFLICT (booking_id, ordinal) DO NOTHING RETURNING id, status),
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT gen_random_uuid(), job.queue, job.envelope, $8
-        FROM refund, (VALUES ('refunds', $9::jsonb), ('payments', $10::jsonb)) AS job (queue, envelope))
+        FROM refund, (VALUES ('refunds', $9::jsonb), ('payments', $10::jsonb)) AS job (queue, envelope)
+        WHERE job.queue = 'payments' OR refund.status = 'opening')
     SELECT id FROM refund";
 
-/// A refund to be made, and since when its gateway may have been asked for it before this look, which is
-/// written down like that of [`LOOK_AT_TAB`]. $1 refund, $2 now.
+/// A refund that has no end yet and may be asked for, since when its gateway may have been asked for it before this look, and whether it is
+/// still due. That it may be asked now is written down like that of [`LOOK_AT_TAB`]; what the gateway has taken already
+/// is only looked up. Locked before it is read: of two at once the second sees that the first is at it. $1 refund, $2 now.
 pub const LOOK_AT_REFUND: &str = "
-    WITH before AS (SELECT id, asked_at FROM refunds WHERE id = $1),
+    WITH before AS (
+        SELECT * FROM refunds
+        WHERE id = $1 AND status IN ('opening', 'pending') AND coalesce(next_try_at <= $2, true) FOR UPDATE),
     asking AS (
-        UPDATE refunds
-        SET asked_at = CASE WHEN asked_at > $2::timestamptz - interval '2 minutes' THEN asked_at ELSE $2 END
-        WHERE id = $1 AND status = 'opening' RETURNING *)
-    SELECT r.id, r.amount_minor, r.currency, before.asked_at, p.id AS payment_id,
-           p.gateway, p.intent_id, p.payer_phone
-    FROM asking r JOIN before ON before.id = r.id JOIN payments p ON p.id = r.payment_id";
+        UPDATE refunds r
+        SET asked_at = CASE WHEN b.asked_at > $2::timestamptz - interval '2 minutes' THEN b.asked_at ELSE $2 END
+        FROM before b WHERE r.id = b.id AND b.status = 'opening' RETURNING r.id, r.asked_at)
+    SELECT r.id, r.amount_minor, r.currency, r.asked_at, r.status = 'pending' AS is_pending, r.refusals,
+           asking.asked_at AS written_down_at, p.id AS payment_id, p.gateway, p.intent_id, p.payer_phone,
+           (SELECT sum(x.amount_minor - given_back(x.id) - disputed(x.id, false))
+            FROM payments x WHERE x.booking_id = r.booking_id AND x.status = 'paid') >= coalesce(d.minor, 0) AS is_due
+    FROM before r
+    JOIN payments p ON p.id = r.payment_id
+    JOIN bookings b ON b.id = r.booking_id CROSS JOIN LATERAL due(b, $2::timestamptz) d
+    LEFT JOIN asking ON asking.id = r.id";
 
-/// Enters what became of a refund: its status, its ledger entries, what the client is told. A refund that was
-/// done and came back is taken back. $1 refund, $2 'pending', 'done' or 'failed', $3 gateway's id or NULL,
-/// $4 reason or NULL, $5 now.
+/// Enters what became of a refund: its status, its ledger entries with the gateway's fee, what the client is told. A
+/// refund that was done and came back is taken back. What was given up and happened after all is entered. $1 refund,
+/// $2 'pending', 'done' or 'failed', $3 gateway's id or NULL, $4 reason or NULL, $5 now, $6 the gateway's fee or NULL,
+/// $7 its currency or NULL.
 pub const REFUNDED: &str = "
-    WITH changed AS (
+    WITH before AS (SELECT * FROM refunds WHERE id = $1 FOR UPDATE),
+    changed AS (
         UPDATE refunds r
         SET status = $2, gateway_id = coalesce($3, r.gateway_id), reason = $4,
-            settled_at = CASE WHEN $2 = 'pending' THEN NULL ELSE $5::timestamptz END
-        FROM refunds old
-        WHERE r.id = $1 AND old.id = r.id AND r.status <> $2
-          AND (r.status IN ('opening', 'pending') OR (r.status = 'done' AND $2 = 'failed'))
-        RETURNING r.*, old.status AS was),
+            settled_at = CASE WHEN $2 = 'pending' THEN NULL ELSE $5::timestamptz END,
+            look_at = CASE WHEN $2 = 'pending' THEN r.look_at END
+        FROM before b
+        WHERE r.id = b.id AND b.status <> $2 AND CASE
+            WHEN b.status IN ('opening', 'pending') THEN true
+            WHEN b.status = 'done' THEN $2 = 'failed'
+            ELSE $2 = 'done' AND NOT EXISTS (
+                SELECT FROM ledger_entries e WHERE e.refund_id = b.id AND e.kind = 'refund') END
+        RETURNING r.*, b.status AS was),
     moved AS (
         SELECT c.*, p.client_id, p.gateway, CASE WHEN c.status = 'done' THEN 'refund' ELSE 'refund_returned' END AS kind,
                CASE WHEN c.status = 'done' THEN c.amount_minor ELSE -c.amount_minor END AS amount
         FROM changed c JOIN payments p ON p.id = c.payment_id WHERE c.status = 'done' OR c.was = 'done'),
+    booked AS (
+        SELECT m.id, m.kind, m.currency, e.account_id, e.account_kind, e.amount
+        FROM moved m CROSS JOIN LATERAL (VALUES
+            (concat_ws('/', 'cash', m.gateway, m.currency), 'cash', -m.amount),
+            (concat_ws('/', 'receivable', m.client_id, m.currency), 'receivable', m.amount))
+            AS e (account_id, account_kind, amount)
+        UNION ALL
+        SELECT b.id, 'fee', $7, e.account_id, e.account_kind, e.amount
+        FROM before b JOIN payments p ON p.id = b.payment_id CROSS JOIN LATERAL (VALUES
+            (concat_ws('/', 'cash', p.gateway, $7::text), 'cash', -$6::bigint),
+            (concat_ws('/', 'gateway_fees', p.gateway, $7::text), 'gateway_fees', $6::bigint))
+            AS e (account_id, account_kind, amount)
+        WHERE $2 = 'done' AND e.amount <> 0),
+    accounts AS (
+        INSERT INTO ledger_accounts (id, kind, currency)
+        SELECT DISTINCT account_id, account_kind, currency FROM booked WHERE account_kind <> 'receivable' ORDER BY account_id
+        ON CONFLICT (id) DO NOTHING),
     entries AS (
         INSERT INTO ledger_entries (refund_id, account_id, kind, amount_minor, currency, created_at)
-        SELECT m.id, e.account_id, m.kind, e.amount, m.currency, $5
-        FROM moved m CROSS JOIN LATERAL (VALUES
-            (concat_ws('/', 'cash', m.gateway, m.currency), -m.amount),
-            (concat_ws('/', 'receivable', m.client_id, m.currency), m.amount)) AS e (account_id, amount)),
+        SELECT id, account_id, kind, amount, currency, $5 FROM booked
+        ON CONFLICT (refund_id, kind, account_id) WHERE refund_id IS NOT NULL DO NOTHING),
     told AS (
         INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
         SELECT p.client_id, CASE c.status WHEN 'done' THEN 'refunded' ELSE 'refund_failed' END,
@@ -362,23 +464,170 @@ pub const REFUNDED: &str = "
         WHERE c.status IN ('done', 'failed') ON CONFLICT (source) DO NOTHING)
     SELECT EXISTS (SELECT FROM refunds WHERE id = $1) AS is_known, true AS agrees";
 
-/// Records a dispute; one that is lost takes the money back out of the ledger. $1 gateway, $2 gateway's id,
-/// $3 intent, $4 amount, $5 currency, $6 status, $7 reason, $8 now, $9 whether it is lost.
+/// Records a dispute, and enters into the books what it moved since it was last seen: what the bank took back, what it
+/// returned, what the gateway takes for it. The sums are totals, so they only grow, and what is told late changes nothing.
+/// $1 gateway, $2 gateway's id, $3 payment, $4 amount, $5 currency, $6 status, $7 reason, $8 now, $9 whether it is lost,
+/// $10 taken back so far, $11 returned so far, $12 the gateway's fee or NULL, $13 its currency or NULL, $14 a job of any tab.
 pub const DISPUTED: &str = "
     WITH disputed AS (
-        INSERT INTO disputes AS d (gateway, gateway_id, payment_id, amount_minor, currency, status, reason, updated_at)
-        SELECT $1, $2, p.id, $4, $5, $6, $7, $8 FROM payments p WHERE p.gateway = $1 AND p.intent_id = $3
-        ON CONFLICT (gateway, gateway_id) DO UPDATE SET status = $6, reason = $7, updated_at = $8
-        WHERE d.status <> $6
+        INSERT INTO disputes AS d (gateway, gateway_id, payment_id, amount_minor, currency, status, reason, updated_at,
+            is_lost, withdrawn_minor, withdrawn_step, reinstated_minor, reinstated_step, fee_minor, fee_step)
+        SELECT $1, $2, p.id, $4, $5, $6, $7, $8, $9, $10, $10, $11, $11, coalesce($12, 0), coalesce($12, 0)
+        FROM payments p WHERE p.id = $3 AND p.gateway = $1
+        ON CONFLICT (gateway, gateway_id) DO UPDATE
+        SET status = $6, reason = $7, updated_at = $8, is_lost = d.is_lost OR $9,
+            withdrawn_minor = greatest(d.withdrawn_minor, $10),
+            withdrawn_step = greatest(d.withdrawn_minor, $10) - d.withdrawn_minor,
+            reinstated_minor = greatest(d.reinstated_minor, $11),
+            reinstated_step = greatest(d.reinstated_minor, $11) - d.reinstated_minor,
+            fee_minor = coalesce($12, d.fee_minor), fee_step = coalesce($12, d.fee_minor) - d.fee_minor
+        WHERE (d.status, d.withdrawn_minor, d.reinstated_minor, d.fee_minor) IS DISTINCT FROM
+              ($6, greatest(d.withdrawn_minor, $10), greatest(d.reinstated_minor, $11), coalesce($12, d.fee_minor))
+          AND (d.status NOT IN ('won', 'lost') OR $6 IN ('won', 'lost'))
         RETURNING d.*),
-    entries AS (
-        INSERT INTO ledger_entries (payment_id, account_id, kind, amount_minor, currency, created_at)
-        SELECT p.id, e.account_id, 'dispute', e.amount, d.currency, $8
+    told AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT p.client_id, 'dispute_lost', 'dispute/' || d.gateway_id || '/lost', p.booking_id,
+               jsonb_build_object('payment_id', p.id, 'amount', d.amount_minor, 'currency', d.currency), $8
+        FROM disputed d JOIN payments p ON p.id = d.payment_id WHERE d.is_lost ON CONFLICT (source) DO NOTHING),
+    booked AS (
+        SELECT p.id, d.gateway_id, e.*
         FROM disputed d JOIN payments p ON p.id = d.payment_id CROSS JOIN LATERAL (VALUES
-            (concat_ws('/', 'cash', p.gateway, p.currency), -d.amount_minor),
-            (concat_ws('/', 'receivable', p.client_id, p.currency), d.amount_minor)) AS e (account_id, amount)
-        WHERE $9 ON CONFLICT DO NOTHING)
-    SELECT EXISTS (SELECT FROM payments WHERE gateway = $1 AND intent_id = $3) AS is_known, true AS agrees";
+            ('dispute', 'cash', p.gateway, NULL::uuid, d.currency, -d.withdrawn_step),
+            ('dispute', 'receivable', p.client_id::text, p.client_id, d.currency, d.withdrawn_step),
+            ('dispute_returned', 'cash', p.gateway, NULL, d.currency, d.reinstated_step),
+            ('dispute_returned', 'receivable', p.client_id::text, p.client_id, d.currency, -d.reinstated_step),
+            ('dispute_fee', 'cash', p.gateway, NULL, $13, -d.fee_step),
+            ('dispute_fee', 'gateway_fees', p.gateway, NULL, $13, d.fee_step))
+            AS e (kind, account_kind, account_of, owner_id, currency, amount)
+        WHERE e.amount <> 0),
+    accounts AS (
+        INSERT INTO ledger_accounts (id, kind, owner_id, currency)
+        SELECT DISTINCT concat_ws('/', account_kind, account_of, currency), account_kind, owner_id, currency
+        FROM booked ORDER BY 1
+        ON CONFLICT (id) DO NOTHING),
+    entries AS (
+        INSERT INTO ledger_entries (payment_id, dispute_id, account_id, kind, amount_minor, currency, created_at)
+        SELECT id, gateway_id, concat_ws('/', account_kind, account_of, currency), kind, amount, currency, $8 FROM booked),
+    jobs AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT gen_random_uuid(), 'payments',
+               jsonb_set(jsonb_set($14, '{payload,booking_id}', to_jsonb(p.booking_id)), '{id}', to_jsonb(gen_random_uuid())), $8
+        FROM disputed d JOIN payments p ON p.id = d.payment_id WHERE d.withdrawn_step <> 0 OR d.reinstated_step <> 0)
+    SELECT EXISTS (SELECT FROM payments WHERE id = $3 AND gateway = $1) AS is_known, true AS agrees";
+
+/// Withdraws a refund that is not due any more and that its gateway was not asked for, and asks for another look at the
+/// tab. $1 refund, $2 since when it was written down that it may be asked, $3 now, $4 a job of any tab.
+pub const WITHDRAW: &str = "
+    WITH withdrawn AS (
+        UPDATE refunds SET status = 'closed', reason = 'not_due', settled_at = $3, look_at = NULL
+        WHERE id = $1 AND status = 'opening' AND asked_at = $2 RETURNING booking_id)
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT gen_random_uuid(), 'payments',
+           jsonb_set(jsonb_set($4, '{payload,booking_id}', to_jsonb(booking_id)), '{id}', to_jsonb(gen_random_uuid())), $3
+    FROM withdrawn RETURNING id";
+
+/// Withdraws the refunds of a booking that no gateway was asked for yet, and asks for another look at the tab, if what is
+/// due is still what was seen. $1 booking, $2 due, $3 now, $4 a look at the tab.
+pub const WITHDRAW_UNASKED: &str = "
+    WITH withdrawn AS (
+        UPDATE refunds r SET status = 'closed', reason = 'not_due', settled_at = $3, look_at = NULL
+        FROM bookings b CROSS JOIN LATERAL due(b, $3::timestamptz) d
+        WHERE b.id = $1 AND d.minor = $2::bigint AND r.booking_id = b.id AND r.status IN ('opening', 'held')
+          AND (r.asked_at IS NULL OR r.next_try_at > $3)
+        RETURNING r.id)
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT gen_random_uuid(), 'payments', $4, $3 WHERE EXISTS (SELECT FROM withdrawn) RETURNING id";
+
+/// Enters that a gateway refused a refund that it may accept later: the next try, or what the client is told.
+/// $1 refund, $2 refusals before, $3 reason, $4 next try at or NULL, $5 now, $6 the refund's job.
+pub const REFUND_REFUSED: &str = "
+    WITH refused AS (
+        UPDATE refunds
+        SET refusals = refusals + 1, reason = $3, next_try_at = $4,
+            status = CASE WHEN $4::timestamptz IS NULL THEN 'failed' ELSE status END,
+            settled_at = CASE WHEN $4::timestamptz IS NULL THEN $5::timestamptz END,
+            look_at = $4::timestamptz + interval '10 minutes'
+        WHERE id = $1 AND status = 'opening' AND refusals = $2 RETURNING *),
+    again AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT gen_random_uuid(), 'refunds', $6, $4 FROM refused WHERE $4::timestamptz IS NOT NULL),
+    told AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT p.client_id, 'refund_failed', 'refund/' || r.id || '/failed', r.booking_id,
+               jsonb_build_object('refund_id', r.id, 'payment_id', p.id, 'amount', r.amount_minor, 'currency', r.currency), $5
+        FROM refused r JOIN payments p ON p.id = r.payment_id
+        WHERE r.status = 'failed' ON CONFLICT (source) DO NOTHING)
+    SELECT id FROM refused";
+
+/// Claims what has no end yet and is due for a look, asks for that look, and says when the next is due: each takes twice
+/// as long as the one before, up to a day. What a client was given to pay with, and a refund, of which the gateway
+/// does not say for a month what became of it, is given up and told to the client; a collection never is, since
+/// trying it again could take the money twice. Money that was paid for a booking that nobody agreed to is looked at
+/// when its time has passed. $1 now, $2 at most of each, $3 a look at any tab, $4 any refund's job.
+pub const RECONCILE: &str = "
+    WITH due_payments AS (
+        SELECT p.id,
+               p.charge_id IS NULL AND p.status IN ('opening', 'open') AND p.looks >= 20
+                   AND p.created_at < $1::timestamptz - interval '30 days' AS is_silent,
+               CASE WHEN p.status IN ('opening', 'open', 'declined') THEN next_look(p.looks + 1, $1)
+                    WHEN p.status = 'paid' AND b.agreed_at IS NULL AND given_back(p.id) < p.amount_minor
+                    THEN $1::timestamptz + interval '1 day' END AS next
+        FROM payments p JOIN bookings b ON b.id = p.booking_id
+        WHERE p.look_at <= $1 ORDER BY p.look_at LIMIT $2 FOR UPDATE OF p SKIP LOCKED),
+    looked AS (
+        UPDATE payments p
+        SET looks = p.looks + 1, look_at = CASE WHEN NOT d.is_silent THEN d.next END,
+            status = CASE WHEN d.is_silent THEN 'failed' ELSE p.status END,
+            reason = CASE WHEN d.is_silent THEN 'gateway_silent' ELSE p.reason END
+        FROM due_payments d WHERE p.id = d.id RETURNING p.*, d.is_silent),
+    due_refunds AS (
+        SELECT r.id, r.looks >= 20 AND r.created_at < $1::timestamptz - interval '30 days' AS is_silent
+        FROM refunds r WHERE r.look_at <= $1 ORDER BY r.look_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+    looked_refunds AS (
+        UPDATE refunds r
+        SET looks = r.looks + 1, look_at = CASE WHEN NOT d.is_silent THEN next_look(r.looks + 1, $1) END,
+            status = CASE WHEN d.is_silent THEN 'failed' ELSE r.status END,
+            reason = CASE WHEN d.is_silent THEN 'gateway_silent' ELSE r.reason END,
+            settled_at = CASE WHEN d.is_silent THEN $1::timestamptz END
+        FROM due_refunds d WHERE r.id = d.id AND r.status IN ('opening', 'pending') RETURNING r.*, d.is_silent),
+    jobs AS (
+        INSERT INTO outbox (id, queue, envelope, due_at)
+        SELECT gen_random_uuid(), 'payments',
+               jsonb_set(jsonb_set($3, '{payload,booking_id}', to_jsonb(t.booking_id)), '{id}', to_jsonb(gen_random_uuid())), $1
+        FROM (SELECT DISTINCT booking_id FROM looked WHERE look_at IS NOT NULL) AS t
+        UNION ALL
+        SELECT gen_random_uuid(), 'refunds',
+               jsonb_set(jsonb_set($4, '{payload,refund_id}', to_jsonb(r.id)), '{id}', to_jsonb(gen_random_uuid())), $1
+        FROM looked_refunds r WHERE NOT r.is_silent),
+    told AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT client_id, 'payment_failed', 'payment/' || id, booking_id,
+               jsonb_build_object('payment_id', id, 'reason', reason), $1::timestamptz
+        FROM looked WHERE is_silent
+        UNION ALL
+        SELECT p.client_id, 'refund_failed', 'refund/' || r.id || '/failed', r.booking_id,
+               jsonb_build_object('refund_id', r.id, 'payment_id', p.id, 'amount', r.amount_minor, 'currency', r.currency), $1
+        FROM looked_refunds r JOIN payments p ON p.id = r.payment_id WHERE r.is_silent
+        ON CONFLICT (source) DO NOTHING)
+    SELECT (SELECT count(*) FROM looked WHERE look_at IS NOT NULL)
+           + (SELECT count(*) FROM looked_refunds WHERE NOT is_silent) AS asked,
+           (SELECT count(*) FROM looked WHERE is_silent)
+           + (SELECT count(*) FROM looked_refunds WHERE is_silent) AS given_up";
+
+/// What waits, for whoever watches: since when, in seconds, the oldest payment is open and the oldest refund without an
+/// end, of those that were due for a look at least once, and how many refunds have failed. $1 now.
+pub const OVERVIEW: &str = "
+    SELECT coalesce((
+               SELECT extract(epoch FROM $1::timestamptz - min(created_at)) FROM payments
+               WHERE look_at IS NOT NULL AND looks > 0 AND status IN ('opening', 'open')), 0)::bigint AS open_payment_seconds,
+           coalesce((
+               SELECT extract(epoch FROM $1::timestamptz - min(since)) FROM (
+                   SELECT min(created_at) AS since FROM refunds
+                   WHERE look_at IS NOT NULL AND looks > 0 AND status IN ('opening', 'pending')
+                   UNION ALL SELECT min(created_at) FROM refunds WHERE status = 'held') AS waiting), 0)::bigint
+               AS open_refund_seconds,
+           (SELECT count(*) FROM refunds WHERE status = 'failed') AS failed_refunds";
 
 /// The client's order for a payment.
 #[derive(Debug, Clone)]
@@ -412,9 +661,11 @@ pub struct Started {
     pub status: BookingStatus,
     /// Whether it is agreed, so that its price stands.
     pub is_agreed: bool,
+    /// Whether it will not be held: it ended and nobody had agreed to it.
+    pub is_off: bool,
     /// The lesson's price.
     pub price: Option<Money>,
-    /// What is missing, in the booking's currency; `None` without a pinned price.
+    /// What is missing, in the currency of the charge, before there is one of the price; `None` without a price.
     pub missing: Option<Money>,
     /// The client's customer record at the card gateway.
     pub customer: Option<String>,
@@ -448,8 +699,21 @@ pub struct Begun {
     pub id: PaymentId,
     /// How much.
     pub amount: Money,
-    /// What an earlier order got for it and when; `None` if it is new and the gateway is still to be asked.
-    pub earlier: Option<(Option<String>, Timestamp)>,
+    /// What an earlier order got for it; `None` if it is new and the gateway is still to be asked.
+    pub earlier: Option<Earlier>,
+}
+
+/// What an order got that can still be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// The page, if there is one.
+    pub link: Option<String>,
+    /// The gateway's name for it.
+    pub gateway_id: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether its gateway is to be asked first whether it was paid; nobody has for some seconds.
+    pub is_looking: bool,
 }
 
 /// A payment as its client sees it.
@@ -479,6 +743,31 @@ pub struct Seen {
     pub next_try_at: Option<Timestamp>,
     /// Whether it was disputed.
     pub is_disputed: bool,
+    /// `stripe`, `fapshi`.
+    pub gateway: String,
+    /// The gateway's name for it, if it said one.
+    pub gateway_id: Option<String>,
+    /// Whether its gateway is to be asked first where it stands: it is open, and nobody has for some seconds.
+    pub is_looking: bool,
+}
+
+impl Seen {
+    /// As it is after its gateway said so, and that was entered.
+    #[must_use]
+    pub fn after(self, outcome: Outcome, now: Timestamp) -> Self {
+        let (status, reason) = match outcome {
+            Outcome::Paid(_) => (PaymentStatus::Paid, None),
+            Outcome::Expired => (PaymentStatus::Closed, Some("expired".to_owned())),
+            Outcome::Failed(reason) => (PaymentStatus::Failed, Some(reason)),
+            Outcome::Declined(_) | Outcome::Open => return self,
+        };
+        Self {
+            status,
+            reason,
+            paid_at: (status == PaymentStatus::Paid).then_some(now),
+            ..self
+        }
+    }
 }
 
 /// A tab, and what it takes to talk to gateways about it.
@@ -509,21 +798,33 @@ pub struct Line {
     pub attempt: i32,
     /// The amount of this try.
     pub amount: Money,
+    /// The client's record at the gateway under which this try was asked for.
+    pub customer: Option<String>,
     /// When it was begun, which is before any gateway heard of it.
     pub created_at: Timestamp,
+    /// Since when it may have been asked for, this look included.
+    pub asked_since: Option<Timestamp>,
     /// Whether it is written down that its gateway may be asked now.
     pub is_written_down: bool,
 }
 
-/// A refund to be made.
+/// A refund that has no end yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// Which.
     pub id: RefundId,
     /// How much.
     pub amount: Money,
-    /// Since when its gateway may have been asked for it; `None` if it was not.
+    /// Since when its gateway may have been asked for it before this look; `None` if it was not.
     pub asked_at: Option<Timestamp>,
+    /// The same, this look included.
+    pub asked_since: Option<Timestamp>,
+    /// Whether its gateway has taken it already, so that it must not be asked for again.
+    pub is_pending: bool,
+    /// Whether so much is still too much on its tab.
+    pub is_due: bool,
+    /// How often its gateway refused it so far.
+    pub refusals: i32,
     /// Out of which payment.
     pub payment: PaymentId,
     /// At which gateway.
@@ -532,6 +833,26 @@ pub struct Due {
     pub intent: Option<String>,
     /// Where mobile money goes back to.
     pub phone: Option<String>,
+}
+
+/// What [`reconcile`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reconciled {
+    /// Payments and refunds for which a look was asked.
+    pub asked: u64,
+    /// Of which the gateway never said what became of them, and which a person was told of.
+    pub given_up: u64,
+}
+
+/// What waits for gateways and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overview {
+    /// Age of the oldest payment without an end; 0 if there is none.
+    pub open_payment_seconds: u64,
+    /// Age of the oldest refund that is neither made nor failed, those that an operator must let go included.
+    pub open_refund_seconds: u64,
+    /// Refunds that failed and that nobody has retried or settled.
+    pub failed_refunds: u64,
 }
 
 /// What became of a finding.
@@ -603,7 +924,7 @@ pub async fn start(
 
 fn read_started(row: &Row) -> Result<Started, DatabaseError> {
     let (begun, usable): (Option<Uuid>, Option<Uuid>) = (column(row, "begun_id")?, column(row, "usable_id")?);
-    let amount = money(row, "amount", "price_currency")?;
+    let amount = money(row, "amount", "due_currency")?;
     let payment = match (begun, usable, amount) {
         (Some(id), _, Some(amount)) => Some(Begun {
             id: PaymentId(id),
@@ -613,7 +934,12 @@ fn read_started(row: &Row) -> Result<Started, DatabaseError> {
         (None, Some(id), Some(amount)) => Some(Begun {
             id: PaymentId(id),
             amount,
-            earlier: Some((column(row, "link")?, column(row, "created_at")?)),
+            earlier: Some(Earlier {
+                link: column(row, "link")?,
+                gateway_id: column(row, "gateway_id")?,
+                since: column(row, "created_at")?,
+                is_looking: column(row, "is_looking")?,
+            }),
         }),
         _ => None,
     };
@@ -621,8 +947,9 @@ fn read_started(row: &Row) -> Result<Started, DatabaseError> {
         client: ProfileId(column(row, "client_id")?),
         status: BookingStatus::from(column::<&str>(row, "status")?),
         is_agreed: column(row, "is_agreed")?,
+        is_off: column(row, "is_off")?,
         price: money(row, "price_minor", "price_currency")?,
-        missing: money(row, "missing", "price_currency")?,
+        missing: money(row, "missing", "due_currency")?,
         customer: column(row, "customer_id")?,
         payment,
     })
@@ -683,8 +1010,13 @@ pub async fn seen_by(
     database: &Database,
     payment: PaymentId,
     person: ProfileId,
+    now: Timestamp,
 ) -> Result<Option<Seen>, DatabaseError> {
-    let params: [Param<'_>; 2] = [(&payment.0, Type::UUID), (&person.0, Type::UUID)];
+    let params: [Param<'_>; 3] = [
+        (&payment.0, Type::UUID),
+        (&person.0, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
+    ];
     let row = database.query_opt(SEEN_BY, &params).await?;
     row.as_ref().map(read_seen).transpose()
 }
@@ -703,6 +1035,9 @@ fn read_seen(row: &Row) -> Result<Seen, DatabaseError> {
         paid_at: column(row, "paid_at")?,
         next_try_at: column(row, "next_try_at")?,
         is_disputed: column(row, "is_disputed")?,
+        gateway: column(row, "gateway")?,
+        gateway_id: column(row, "gateway_id")?,
+        is_looking: column(row, "is_looking")?,
     })
 }
 
@@ -760,6 +1095,9 @@ fn read_payment(row: &Row) -> Result<Payment, DatabaseError> {
         status: word(row, "status")?,
         amount: amount(row, "amount_minor")?,
         refunded: amount(row, "refunded")?,
+        unasked: amount(row, "unasked")?,
+        stuck: amount(row, "stuck")?,
+        disputed: amount(row, "disputed")?,
         collects: column(row, "collects")?,
         asked_at: column(row, "asked_at")?,
     })
@@ -773,7 +1111,9 @@ fn read_line(row: &Row) -> Result<Line, DatabaseError> {
         collects: column(row, "collects")?,
         attempt: column(row, "attempt")?,
         amount: amount(row, "amount_minor")?,
+        customer: column(row, "asked_customer_id")?,
         created_at: column(row, "created_at")?,
+        asked_since: column(row, "asked_since")?,
         is_written_down: column(row, "is_written_down")?,
     })
 }
@@ -795,36 +1135,48 @@ pub async fn ask_for_part(
     Ok(database.query_opt(ASK_FOR_PART, &params).await?.is_some())
 }
 
-/// Gives up collections and decides a refund; `false` if another refund was decided meanwhile.
+/// What to do about a tab as it was seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling<'a> {
+    /// Whose tab.
+    pub booking: BookingId,
+    /// The tab.
+    pub open: &'a Open,
+    /// Collections to give up.
+    pub given_up: &'a [PaymentId],
+    /// Money to give back.
+    pub refund: Option<&'a Refund>,
+    /// Above so many minor units a refund to a phone that is not known to be the payer's waits for an operator.
+    pub review_above_minor: i64,
+}
+
+/// Gives up collections and decides a refund; `false` if another refund was decided, or something else is due, since
+/// the tab was looked at. Whoever did that has asked for another look.
 pub async fn settle(
     database: &Database,
-    booking: BookingId,
-    open: &Open,
-    given_up: &[PaymentId],
-    refund: Option<&Refund>,
+    settling: Settling<'_>,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let given_up: Vec<Uuid> = given_up.iter().map(|id| id.0).collect();
+    let Settling {
+        booking,
+        open,
+        given_up,
+        refund,
+        review_above_minor,
+    } = settling;
+    let lines = open.lines.iter().filter(|line| given_up.contains(&line.id));
+    let (given_up, asked_since): (Vec<Uuid>, Vec<Option<Timestamp>>) =
+        lines.map(|line| (line.id.0, line.asked_since)).unzip();
     let id = refund.map(|_| ids.next());
     let ordinal = open.refunds.saturating_add(1);
     let payment = refund.map(|refund| refund.payment.0);
     let minor = refund.map(|refund| refund.amount.minor());
     let code = refund.map(|refund| refund.amount.currency().code());
-    let job = id.map(|id| {
-        let payload = GiveBack {
-            refund_id: RefundId(id),
-        };
-        to_value(&Envelope::at(
-            "give_back",
-            format!("refund/{id}"),
-            payload,
-            now,
-            ids.next(),
-        ))
-    });
+    let job = id.map(|id| GiveBack::envelope(RefundId(id), ids, now));
     let again = LookAtTab::envelope(booking, ids, now);
-    let params: [Param<'_>; 10] = [
+    let due = open.tab.due.minor();
+    let params: [Param<'_>; 13] = [
         (&given_up, Type::UUID_ARRAY),
         (&id, Type::UUID),
         (&booking.0, Type::UUID),
@@ -835,12 +1187,15 @@ pub async fn settle(
         (&now, Type::TIMESTAMPTZ),
         (&job, Type::JSONB),
         (&again, Type::JSONB),
+        (&asked_since, Type::TIMESTAMPTZ_ARRAY),
+        (&due, Type::INT8),
+        (&review_above_minor, Type::INT8),
     ];
     let decided = !database.query(SETTLE, &params).await?.is_empty();
     Ok(decided || refund.is_none())
 }
 
-/// Looks at a refund to be made; `None` if its gateway has taken it already.
+/// Looks at a refund; `None` if nothing is to be done about it: it has its end, or waits for an operator.
 pub async fn look_at_refund(
     database: &Database,
     refund: RefundId,
@@ -856,11 +1211,113 @@ fn read_due(row: &Row) -> Result<Due, DatabaseError> {
         id: RefundId(column(row, "id")?),
         amount: amount(row, "amount_minor")?,
         asked_at: column(row, "asked_at")?,
+        asked_since: column(row, "written_down_at")?,
+        is_pending: column(row, "is_pending")?,
+        is_due: column(row, "is_due")?,
+        refusals: column(row, "refusals")?,
         payment: PaymentId(column(row, "payment_id")?),
         gateway: column(row, "gateway")?,
         intent: column(row, "intent_id")?,
         phone: column(row, "payer_phone")?,
     })
+}
+
+/// Withdraws a refund that is not due any more, and that nobody has asked for since `due` was read.
+pub async fn withdraw(
+    database: &Database,
+    due: &Due,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    // The statement puts in the booking.
+    let job = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
+    let params: [Param<'_>; 4] = [
+        (&due.id.0, Type::UUID),
+        (&due.asked_since, Type::TIMESTAMPTZ),
+        (&now, Type::TIMESTAMPTZ),
+        (&job, Type::JSONB),
+    ];
+    database.query(WITHDRAW, &params).await.map(drop)
+}
+
+/// Withdraws the refunds of a tab that no gateway was asked for yet; what they would give back is due by now.
+pub async fn withdraw_unasked(
+    database: &Database,
+    booking: BookingId,
+    open: &Open,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let due = open.tab.due.minor();
+    let job = LookAtTab::envelope(booking, ids, now);
+    let params: [Param<'_>; 4] = [
+        (&booking.0, Type::UUID),
+        (&due, Type::INT8),
+        (&now, Type::TIMESTAMPTZ),
+        (&job, Type::JSONB),
+    ];
+    database.query(WITHDRAW_UNASKED, &params).await.map(drop)
+}
+
+/// Enters that a gateway refused a refund that it may accept later: it is tried again, or left to a person.
+pub async fn refused(
+    database: &Database,
+    due: &Due,
+    reason: &str,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let next_try_at = refund_again_at(due.refusals, now);
+    let job = GiveBack::envelope(due.id, ids, now);
+    let params: [Param<'_>; 6] = [
+        (&due.id.0, Type::UUID),
+        (&due.refusals, Type::INT4),
+        (&reason, Type::TEXT),
+        (&next_try_at, Type::TIMESTAMPTZ),
+        (&now, Type::TIMESTAMPTZ),
+        (&job, Type::JSONB),
+    ];
+    database.query(REFUND_REFUSED, &params).await.map(drop)
+}
+
+/// Asks for a look at up to `most` payments and `most` refunds that have no end yet, and gives up those of which their
+/// gateway has not told for a month. One round trip; any number of these may run at once.
+pub async fn reconcile(
+    database: &Database,
+    most: i64,
+    ids: &Ids,
+    now: Timestamp,
+) -> Result<Reconciled, DatabaseError> {
+    // The statement puts in the bookings and the refunds.
+    let tab = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
+    let refund = GiveBack::envelope(RefundId(Uuid::nil()), ids, now);
+    let params: [Param<'_>; 4] = [
+        (&now, Type::TIMESTAMPTZ),
+        (&most, Type::INT8),
+        (&tab, Type::JSONB),
+        (&refund, Type::JSONB),
+    ];
+    let row = database.query_opt(RECONCILE, &params).await?;
+    let row = row.ok_or(DatabaseError::Unexpected("no row"))?;
+    Ok(Reconciled {
+        asked: count(&row, "asked")?,
+        given_up: count(&row, "given_up")?,
+    })
+}
+
+/// What waits, for whoever watches.
+pub async fn overview(database: &Database, now: Timestamp) -> Result<Overview, DatabaseError> {
+    let row = database.query_opt(OVERVIEW, &[(&now, Type::TIMESTAMPTZ)]).await?;
+    let row = row.ok_or(DatabaseError::Unexpected("no row"))?;
+    Ok(Overview {
+        open_payment_seconds: count(&row, "open_payment_seconds")?,
+        open_refund_seconds: count(&row, "open_refund_seconds")?,
+        failed_refunds: count(&row, "failed_refunds")?,
+    })
+}
+
+fn count(row: &Row, name: &'static str) -> Result<u64, DatabaseError> {
+    Ok(u64::try_from(column::<i64>(row, name)?).unwrap_or(0))
 }
 
 /// A statement with its parameters, owned: it goes out alone, or as the first of a transaction.
@@ -875,7 +1332,7 @@ impl Entry {
         match finding {
             Finding::Payment(payment, outcome) => Self::payment(*payment, outcome, ids, now),
             Finding::Refund(refund, refunded) => Some(Self::refund(*refund, refunded, now)),
-            Finding::Dispute(dispute) => Some(Self::dispute(dispute, now)),
+            Finding::Dispute(dispute) => Some(Self::dispute(dispute, ids, now)),
             Finding::NotOurs => None,
         }
     }
@@ -894,6 +1351,7 @@ impl Entry {
 
     fn paid(payment: PaymentId, paid: &Paid, job: Value, now: Timestamp) -> Self {
         let card = paid.card.as_ref();
+        let (fee, fee_currency) = parts(paid.fee);
         Self {
             sql: PAID,
             params: vec![
@@ -906,6 +1364,8 @@ impl Entry {
                 (Box::new(card.map(|card| card.customer.clone())), Type::TEXT),
                 (Box::new(card.map(|card| card.card.clone())), Type::TEXT),
                 (Box::new(job), Type::JSONB),
+                (Box::new(fee), Type::INT8),
+                (Box::new(fee_currency), Type::TEXT),
             ],
         }
     }
@@ -938,11 +1398,12 @@ impl Entry {
     }
 
     fn refund(refund: RefundId, refunded: &Refunded, now: Timestamp) -> Self {
-        let (status, gateway_id, reason) = match refunded {
-            Refunded::Pending { gateway_id } => ("pending", Some(gateway_id), None),
-            Refunded::Done { gateway_id } => ("done", Some(gateway_id), None),
-            Refunded::Failed { gateway_id, reason } => ("failed", gateway_id.as_ref(), Some(reason)),
+        let (status, gateway_id, reason, fee) = match refunded {
+            Refunded::Pending { gateway_id } => ("pending", Some(gateway_id), None, None),
+            Refunded::Done { gateway_id, fee } => ("done", Some(gateway_id), None, *fee),
+            Refunded::Failed { gateway_id, reason } => ("failed", gateway_id.as_ref(), Some(reason), None),
         };
+        let (fee, fee_currency) = parts(fee);
         Self {
             sql: REFUNDED,
             params: vec![
@@ -951,23 +1412,33 @@ impl Entry {
                 (Box::new(gateway_id.cloned()), Type::TEXT),
                 (Box::new(reason.cloned()), Type::TEXT),
                 (Box::new(now), Type::TIMESTAMPTZ),
+                (Box::new(fee), Type::INT8),
+                (Box::new(fee_currency), Type::TEXT),
             ],
         }
     }
 
-    fn dispute(dispute: &Dispute, now: Timestamp) -> Self {
+    fn dispute(dispute: &Dispute, ids: &Ids, now: Timestamp) -> Self {
+        let (fee, fee_currency) = parts(dispute.fee);
+        // The statement puts in the booking.
+        let job = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
         Self {
             sql: DISPUTED,
             params: vec![
                 (Box::new(CARD_GATEWAY), Type::TEXT),
                 (Box::new(dispute.gateway_id.clone()), Type::TEXT),
-                (Box::new(dispute.intent.clone()), Type::TEXT),
+                (Box::new(dispute.payment.0), Type::UUID),
                 (Box::new(dispute.amount.minor()), Type::INT8),
                 (Box::new(dispute.amount.currency().code()), Type::TEXT),
                 (Box::new(dispute.status.clone()), Type::TEXT),
                 (Box::new(dispute.reason.clone()), Type::TEXT),
                 (Box::new(now), Type::TIMESTAMPTZ),
                 (Box::new(dispute.is_lost), Type::BOOL),
+                (Box::new(dispute.withdrawn.minor()), Type::INT8),
+                (Box::new(dispute.reinstated.minor()), Type::INT8),
+                (Box::new(fee), Type::INT8),
+                (Box::new(fee_currency), Type::TEXT),
+                (Box::new(job), Type::JSONB),
             ],
         }
     }
@@ -978,6 +1449,14 @@ impl Entry {
             .map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone()))
             .collect()
     }
+}
+
+/// An amount's two columns.
+fn parts(money: Option<Money>) -> (Option<i64>, Option<&'static str>) {
+    (
+        money.map(Money::minor),
+        money.map(|money| money.currency().code()),
+    )
 }
 
 /// Enters what a gateway found.

@@ -1,10 +1,12 @@
 //! Opening a booking's room exactly once, however many people press Join at the same instant.
 //!
 //! The first to enter claims the opening; the others see that the room is being opened and wait. A claim
-//! ends with the room ([`opened`]), with a failure ([`give_up`]), or by itself, if its holder died.
+//! ends with the room ([`entered`]), with a failure ([`give_up`]), or by itself, if its holder died.
 
 use crate::bookings;
+use crate::lessons::as_json;
 use domain::booking::Booking;
+use domain::evidence::{Did, Evidence, Mark, Side};
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::people::Role;
 use domain::window::JoinPolicy;
@@ -13,8 +15,8 @@ use platform::database::{Database, DatabaseError, Param, column};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-/// A claim outlives the longest vendor call by a little.
-const CLAIM_LASTS: SignedDuration = SignedDuration::from_secs(15);
+/// A claim outlives the longest launch by a little: one vendor call and two statements.
+const CLAIM_LASTS: SignedDuration = SignedDuration::from_secs(25);
 
 /// Loads the booking as a person may enter it and, if its room is to be opened, tries to claim that. The
 /// conditions on the claim only spare useless ones: whether the person may enter is the domain's decision.
@@ -44,19 +46,26 @@ pub const ENTER: &str = "
     FROM bookings b LEFT JOIN platform_people p ON p.id = $2
     WHERE b.id = $1";
 
-/// Saves the room that a claim opened; from now on the booking's session can be joined. A claim that ran out but
-/// was not taken over still counts. $1 booking, $2 claim, $3 provider, $4 room, $5 address.
-pub const OPENED: &str = "
-    WITH opened AS (
+/// Saves who was given a way in, and the room, if a claim has just opened it; from now on the booking's session can be
+/// joined. A claim that ran out but was not taken over still counts. $1 booking, $2 claim, $3 provider, $4 room,
+/// $5 address, $6 the room's key, sealed, or NULL, $7 evidence, $8 now, $9 who, for the session's events.
+pub const ENTERED: &str = "
+    WITH entered AS (
         UPDATE bookings
-        SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = $5, room_claim = NULL,
-            room_claimed_until = NULL
+        SET meeting_provider = $3, meeting_provider_id = $4, meeting_url = coalesce(meeting_url, $5),
+            room_key = coalesce($6, room_key), evidence = merged_evidence(evidence, $7),
+            room_claim = NULL, room_claimed_until = NULL
         WHERE id = $1 AND ((meeting_provider_id IS NULL AND room_claim = $2) OR meeting_provider_id = $4)
-        RETURNING id),
+        RETURNING id, evidence),
     session AS (
-        UPDATE sessions s SET status = 'JOIN_OPEN' FROM opened
-        WHERE s.booking_id = opened.id AND s.status = 'SCHEDULED')
-    SELECT id FROM opened";
+        UPDATE sessions s
+        SET status = CASE s.status WHEN 'SCHEDULED' THEN 'JOIN_OPEN' ELSE s.status END,
+            evidence = entered.evidence
+        FROM entered WHERE s.booking_id = entered.id
+        RETURNING s.id),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data) SELECT id, 'joined', $8, $9 FROM session)
+    SELECT id FROM entered";
 
 /// Ends a claim whose opening failed, so that the next person need not wait. $1 booking, $2 claim.
 pub const GIVE_UP: &str = "
@@ -113,31 +122,69 @@ pub async fn enter(
     }))
 }
 
-/// A room that was just opened.
-pub struct OpenedRoom<'a> {
+/// Somebody who was given a way into a room.
+pub struct Entered<'a> {
     /// The provider's name.
     pub provider: &'static str,
     /// The provider's id of the room.
     pub room: &'a RoomId,
     /// Its address without anybody's access.
     pub address: &'a str,
+    /// The key of its webhooks, sealed, if the provider gave one.
+    pub key: Option<&'a str>,
+    /// Who.
+    pub person: ProfileId,
+    /// As what.
+    pub role: Role,
+    /// The provider's id of this person, if it gave one.
+    pub known_as: Option<&'a str>,
 }
 
-/// Saves the room; `false` if another opening won meanwhile with another room.
-pub async fn opened(
+impl Entered<'_> {
+    /// That they pressed Join, and by which names the provider's list will know them.
+    fn evidence(&self, now: Timestamp) -> Evidence {
+        let who = self.person.to_string();
+        let side = match self.role {
+            Role::Tutor => Side::Tutor,
+            Role::Learner | Role::Guardian | Role::Payer => Side::Learner,
+        };
+        let names = [Some(who.clone()), self.known_as.map(ToOwned::to_owned)];
+        let mark = Mark {
+            span: String::new(),
+            who,
+            did: Did::Pressed,
+            at: now,
+        };
+        Evidence {
+            marks: [mark].into(),
+            people: names.into_iter().flatten().map(|name| (name, side)).collect(),
+            ..Evidence::default()
+        }
+    }
+}
+
+/// Saves who was given a way in; `false` if another opening won meanwhile with another room.
+pub async fn entered(
     database: &Database,
     booking: BookingId,
     claim: Uuid,
-    opened: &OpenedRoom<'_>,
+    entered: &Entered<'_>,
+    now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let params: [Param<'_>; 5] = [
+    let evidence = as_json(&entered.evidence(now));
+    let by = serde_json::json!({"by": entered.role, "person": entered.person});
+    let params: [Param<'_>; 9] = [
         (&booking.0, Type::UUID),
         (&claim, Type::UUID),
-        (&opened.provider, Type::TEXT),
-        (&opened.room.0, Type::TEXT),
-        (&opened.address, Type::TEXT),
+        (&entered.provider, Type::TEXT),
+        (&entered.room.0, Type::TEXT),
+        (&entered.address, Type::TEXT),
+        (&entered.key, Type::TEXT),
+        (&evidence, Type::JSONB),
+        (&now, Type::TIMESTAMPTZ),
+        (&by, Type::JSONB),
     ];
-    Ok(database.query_opt(OPENED, &params).await?.is_some())
+    Ok(database.query_opt(ENTERED, &params).await?.is_some())
 }
 
 /// Ends a claim whose opening failed.

@@ -1,20 +1,22 @@
 //! Sessions, their decisions and their ledger. Every decision is one statement: the status, the charge, the
 //! event and the ledger entries stand or fall together, and only if nobody decided meanwhile.
 
+use crate::lessons::as_json;
 use crate::payments::{CARD_GATEWAY, LookAtTab};
 use domain::ids::{BookingId, ProfileId};
 use domain::money::Money;
 use domain::payment::Collects;
 use domain::session::{Session, SessionPolicy, SessionStatus};
-use domain::settlement::{Facts, Settlement};
+use domain::settlement::{Facts, Settlement, Verdict};
 use domain::window::Schedule;
 use iso_currency::Currency;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
 use platform::ids::Ids;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 /// What a session is made from, if the person is the booking's client or tutor.
@@ -27,23 +29,25 @@ pub const FOR_BOOKING: &str = "
     FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id)";
 
 /// Makes the booking's session, or finds the one that is there. The booking is locked and must still be what the
-/// session was made from: the follower moves a booking and the session that it has by then.
+/// session was made from: the follower moves a booking and the session that it has by then. One that is made late starts
+/// from what is known of the room.
 /// $1 id, $2 booking, $3 client, $4 tutor, $5 provider, $6 start, $7 end, $8 minutes, $9 the wait's share, $10 the
-/// minimum's share, $11 price, $12 currency.
+/// minimum's share, $11 price, $12 currency, $13 the rules, $14 now, $15 who makes it.
 pub const CREATE: &str = "
     WITH booking AS (
-        SELECT id FROM bookings
+        SELECT id, evidence FROM bookings
         WHERE id = $2 AND client_id = $3 AND tutor_id = $4 AND session_start_time = $6 AND session_duration = $8
           AND price_minor = $11 AND price_currency = $12 AND status = 'confirmed' AND agreed_at IS NOT NULL
         FOR NO KEY UPDATE),
     made AS (
         INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
             duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
-            due_at)
-        SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7 FROM booking
+            due_at, ask_at, evidence, policy)
+        SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7, $7, evidence, $13 FROM booking
         ON CONFLICT (booking_id) DO NOTHING RETURNING *),
+    wanted AS (UPDATE bookings b SET wants_session = false FROM made WHERE b.id = made.booking_id),
     told AS (
-        INSERT INTO session_events (session_id, kind, occurred_at) SELECT id, 'created', $6 FROM made)
+        INSERT INTO session_events (session_id, kind, occurred_at, data) SELECT id, 'created', $14, $15 FROM made)
     SELECT *, true AS is_new FROM made
     UNION ALL
     SELECT *, false FROM sessions WHERE booking_id = $2";
@@ -60,28 +64,60 @@ pub const CLAIM_DUE: &str = "
         SELECT FROM follow_failures f WHERE f.booking_id = s.booking_id AND f.direction = 'follow')
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 
-/// Writes decisions, a row each: status, charge, event, ledger entries and, where money may have to move, the
-/// collection of the charge and the job that looks at the booking's tab. A session that was decided since it
-/// was read is left out, and so is a mark while what the platform says of its booking cannot be followed. A decision
-/// after the first takes back the entries of the one before.
+/// The tutor marks the student absent, which shows at once and costs at the planned end; the client is told. Not while
+/// what the platform says of the booking cannot be followed. $1 session, $2 now, $3 who, $4 settles at.
+pub const MARK_NO_SHOW: &str = "
+    WITH marked AS (
+        UPDATE sessions s SET no_show_marked_at = coalesce(no_show_marked_at, $2)
+        WHERE id = $1 AND status IN ('SCHEDULED', 'JOIN_OPEN') AND NOT EXISTS (
+            SELECT FROM follow_failures f WHERE f.booking_id = s.booking_id AND f.direction = 'follow')
+        RETURNING id, booking_id, client_id, no_show_marked_at),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, 'no_show_marked', $2, $3 FROM marked WHERE no_show_marked_at = $2),
+    notified AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT client_id, 'no_show_marked', 'no_show/' || id || '/' || extract(epoch FROM no_show_marked_at), booking_id,
+               jsonb_build_object('session_id', id, 'settles_at', $4::timestamptz), $2
+        FROM marked ON CONFLICT (source) DO NOTHING)
+    SELECT no_show_marked_at FROM marked";
+
+/// The tutor takes the mark back; the client is told. $1 session, $2 now, $3 who.
+pub const WITHDRAW_NO_SHOW: &str = "
+    WITH marked AS (SELECT id, no_show_marked_at FROM sessions WHERE id = $1 FOR UPDATE),
+    withdrawn AS (
+        UPDATE sessions s SET no_show_marked_at = NULL FROM marked
+        WHERE s.id = marked.id AND s.status IN ('SCHEDULED', 'JOIN_OPEN')
+        RETURNING s.id, s.booking_id, s.client_id, marked.no_show_marked_at),
+    told AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, 'no_show_withdrawn', $2, $3 FROM withdrawn WHERE no_show_marked_at IS NOT NULL),
+    notified AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT client_id, 'no_show_withdrawn', 'no_show/' || id || '/' || extract(epoch FROM no_show_marked_at) || '/withdrawn',
+               booking_id, jsonb_build_object('session_id', id), $2
+        FROM withdrawn WHERE no_show_marked_at IS NOT NULL ON CONFLICT (source) DO NOTHING)
+    SELECT id FROM withdrawn";
+
+/// Writes decisions, a row each: status, charge, event, ledger entries, what the client is told and, where money may
+/// have to move, the collection of the charge and the job that looks at the booking's tab. A session that was decided
+/// since it was read is left out. A decision after the first takes back the entries of the one before.
 /// $1 sessions, $2 decisions made when read, $3 charges, $4 statuses, $5 charge, $6 payout, $7 fee,
-/// $8 explanations, $9 no-show marks, $10 cancellations, $11 jobs, $12 now, $13 the card gateway, NULL if the
-/// platform collects.
+/// $8 explanations, $9 who decided, $10 cancellations, $11 jobs, $12 now, $13 the card gateway, NULL if the
+/// platform collects; $14 sessions that are not decided, $15 when each is looked at again, if ever; $16 sessions that cannot
+/// be read or settled, which leave the list of what is due so that they do not stop the others.
 pub const DECIDE: &str = "
     WITH decided AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::jsonb[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
-        AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, marked_at, called_off_at, job)),
+            $7::bigint[], $8::jsonb[], $9::jsonb[], $10::timestamptz[], $11::jsonb[])
+        AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, decided_by, called_off_at, job)),
     settled AS (
         UPDATE sessions s
         SET status = d.status, decisions = s.decisions + 1, settled_at = $12, due_at = NULL,
-            no_show_marked_at = coalesce(s.no_show_marked_at, d.marked_at),
             cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
         FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
-          AND (d.marked_at IS NULL OR NOT EXISTS (
-              SELECT FROM follow_failures f WHERE f.booking_id = s.booking_id AND f.direction = 'follow'))
         RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.price_minor, s.currency, s.decisions, d.charge_id,
-            d.status, d.charge, d.payout, d.fee, d.explanation, d.job),
+            d.status, d.charge, d.payout, d.fee, d.explanation, d.decided_by, d.job),
     charged AS (
         INSERT INTO charges (id, session_id, decision, status, charge_minor, payout_minor, fee_minor, currency,
             explanation, decided_at)
@@ -89,8 +125,17 @@ pub const DECIDE: &str = "
     told AS (
         INSERT INTO session_events (session_id, kind, occurred_at, data)
         SELECT id, CASE WHEN decisions = 1 THEN 'settled' ELSE 'corrected' END, $12,
-               jsonb_build_object('status', status, 'charge_id', charge_id)
+               decided_by || jsonb_build_object('status', status, 'charge_id', charge_id)
         FROM settled),
+    notified AS (
+        INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+        SELECT who, CASE WHEN decisions = 1 THEN 'lesson_settled' ELSE 'lesson_corrected' END,
+               'charge/' || charge_id || side, booking_id,
+               jsonb_build_object('session_id', id, 'status', status, 'charge', charge, 'currency', currency), $12
+        FROM settled CROSS JOIN LATERAL (VALUES (client_id, ''), (tutor_id, '/tutor')) AS told (who, side)
+        -- That it is called off concerns both, whoever did it.
+        WHERE side = '' OR status = 'CANCELLED'
+        ON CONFLICT (source) DO NOTHING),
     collected AS (
         INSERT INTO payments (id, booking_id, client_id, tutor_id, price_minor, gateway, method, charge_id, amount_minor,
             currency, status, created_at)
@@ -112,7 +157,8 @@ pub const DECIDE: &str = "
     accounts AS (
         INSERT INTO ledger_accounts (id, kind, owner_id, currency)
         SELECT DISTINCT concat_ws('/', account_kind, owner_id, currency), account_kind, owner_id, currency FROM booked
-        ON CONFLICT (id) DO NOTHING),
+        -- In one order everywhere: two that meet the same new people must not wait for each other.
+        ORDER BY 1 ON CONFLICT (id) DO NOTHING),
     taken_back AS (
         SELECT e.charge_id, e.account_id, e.amount_minor, e.currency
         FROM settled s
@@ -122,18 +168,15 @@ pub const DECIDE: &str = "
         INSERT INTO ledger_entries (charge_id, account_id, kind, amount_minor, currency, created_at)
         SELECT charge_id, concat_ws('/', account_kind, owner_id, currency), kind, amount, currency, $12 FROM booked
         UNION ALL
-        SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $12 FROM taken_back)
+        SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $12 FROM taken_back),
+    later AS (
+        UPDATE sessions s SET due_at = again.at
+        FROM unnest($14::uuid[], $15::timestamptz[]) AS again (session_id, at) WHERE s.id = again.session_id),
+    aside AS (UPDATE sessions SET due_at = NULL WHERE id = ANY($16::uuid[]) RETURNING id),
+    told_of_them AS (
+        INSERT INTO session_events (session_id, kind, occurred_at, data)
+        SELECT id, 'unreadable', $12, '{\"by\": \"schedule\"}' FROM aside)
     SELECT id FROM settled";
-
-/// Takes a session off the list of what is due without a new decision. $1 sessions.
-pub const NOTHING_NEW: &str =
-    "UPDATE sessions SET due_at = NULL WHERE id = ANY($1) AND decisions > 0 RETURNING id";
-
-/// Takes sessions that cannot be read off the list of what is due, and says so beside them: one of them must not stop
-/// the others. $1 sessions, $2 now.
-pub const SET_ASIDE: &str = "
-    WITH aside AS (UPDATE sessions SET due_at = NULL WHERE id = ANY($1) RETURNING id)
-    INSERT INTO session_events (session_id, kind, occurred_at) SELECT id, 'unreadable', $2 FROM aside RETURNING id";
 
 /// Why a session costs what it costs: its decisions, latest first, their ledger entries and, for the client,
 /// how it was paid.
@@ -223,6 +266,16 @@ fn currency(code: &str) -> Result<Currency, DatabaseError> {
     Currency::from_code(code).ok_or(DatabaseError::Unexpected("currency"))
 }
 
+fn json<T: DeserializeOwned>(row: &Row, name: &'static str) -> Result<T, DatabaseError> {
+    let Json(value) = column(row, name)?;
+    Ok(value)
+}
+
+/// Whether nobody gets into a room of this provider but by our launch.
+pub fn enters_through_us(provider: &str) -> bool {
+    provider == "lessonspace"
+}
+
 fn read(row: &Row) -> Result<Stored, DatabaseError> {
     let price = Money::new(column(row, "price_minor")?, currency(column(row, "currency")?)?);
     let schedule = Schedule::new(
@@ -238,11 +291,13 @@ fn read(row: &Row) -> Result<Stored, DatabaseError> {
             tutor: ProfileId(column(row, "tutor_id")?),
             schedule: schedule.ok_or(DatabaseError::Unexpected("schedule"))?,
             price,
+            policy: json(row, "policy")?,
+            is_entered_through_us: enters_through_us(column(row, "provider")?),
         },
         status: status.parse().map_err(|_| DatabaseError::Unexpected("status"))?,
         facts: Facts {
-            meeting_started_at: column(row, "meeting_started_at")?,
-            meeting_ended_at: column(row, "meeting_ended_at")?,
+            evidence: json(row, "evidence")?,
+            asked_at: column(row, "asked_at")?,
             no_show_marked_at: column(row, "no_show_marked_at")?,
             cancelled_at: column(row, "cancelled_at")?,
             waived_at: column(row, "waived_at")?,
@@ -285,15 +340,15 @@ pub async fn create(
     database: &Database,
     session: &Session,
     provider: &str,
-    policy: &SessionPolicy,
     id: Uuid,
+    by: &Value,
+    now: Timestamp,
 ) -> Result<(Stored, bool), DatabaseError> {
     let minutes = i32::try_from(session.duration_minutes()).unwrap_or(i32::MAX);
-    let shares = [policy.no_show_wait, policy.min_payable].map(|share| share.to_string());
-    let [wait, minimum] = &shares;
+    let rules = Rules::of(&session.policy);
     let (start, end) = (session.schedule.starts_at(), session.schedule.ends_at());
     let (price, code) = (session.price.minor(), session.price.currency().code());
-    let params: [Param<'_>; 12] = [
+    let params: [Param<'_>; 15] = [
         (&id, Type::UUID),
         (&session.booking.0, Type::UUID),
         (&session.client.0, Type::UUID),
@@ -302,10 +357,13 @@ pub async fn create(
         (&start, Type::TIMESTAMPTZ),
         (&end, Type::TIMESTAMPTZ),
         (&minutes, Type::INT4),
-        (wait, Type::TEXT),
-        (minimum, Type::TEXT),
+        (&rules.wait, Type::TEXT),
+        (&rules.minimum, Type::TEXT),
         (&price, Type::INT8),
         (&code, Type::TEXT),
+        (&rules.whole, Type::JSONB),
+        (&now, Type::TIMESTAMPTZ),
+        (by, Type::JSONB),
     ];
     let row = database.query_opt(CREATE, &params).await?;
     // Made by somebody else between this statement's snapshot and its insert, or the booking was moved: try again.
@@ -313,6 +371,56 @@ pub async fn create(
         "the session is being made, or its booking changes",
     ))?;
     Ok((read(&row)?, column(&row, "is_new")?))
+}
+
+/// The rules under which a session is sold, as its row keeps them.
+pub(crate) struct Rules {
+    pub(crate) wait: String,
+    pub(crate) minimum: String,
+    pub(crate) whole: Value,
+}
+
+impl Rules {
+    pub(crate) fn of(policy: &SessionPolicy) -> Self {
+        Self {
+            wait: policy.no_show_wait.to_string(),
+            minimum: policy.min_payable.to_string(),
+            whole: as_json(policy),
+        }
+    }
+}
+
+/// Marks the student absent; since when they are, or `None` if that does not count any more.
+pub async fn mark_no_show(
+    database: &Database,
+    stored: &Stored,
+    by: &Value,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, DatabaseError> {
+    let settles_at = stored.session.charge_scheduled_at();
+    let params: [Param<'_>; 4] = [
+        (&stored.id, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
+        (by, Type::JSONB),
+        (&settles_at, Type::TIMESTAMPTZ),
+    ];
+    let row = database.query_opt(MARK_NO_SHOW, &params).await?;
+    row.map(|row| column(&row, "no_show_marked_at")).transpose()
+}
+
+/// Takes the mark back; `false` if the session has an outcome by now.
+pub async fn withdraw_no_show(
+    database: &Database,
+    session: Uuid,
+    by: &Value,
+    now: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let params: [Param<'_>; 3] = [
+        (&session, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
+        (by, Type::JSONB),
+    ];
+    Ok(database.query_opt(WITHDRAW_NO_SHOW, &params).await?.is_some())
 }
 
 /// Loads a session for somebody on it; `None` for strangers.
@@ -332,7 +440,7 @@ pub async fn seen_by(
 
 /// The parameters of [`DECIDE`], column by column.
 #[derive(Default)]
-struct Columns {
+struct Columns<'a> {
     sessions: Vec<Uuid>,
     decisions: Vec<i32>,
     charges: Vec<Uuid>,
@@ -341,13 +449,15 @@ struct Columns {
     payout: Vec<i64>,
     fee: Vec<i64>,
     explanations: Vec<Value>,
-    marks: Vec<Option<Timestamp>>,
+    by: Vec<&'a Value>,
     cancellations: Vec<Option<Timestamp>>,
     jobs: Vec<Value>,
+    later: (Vec<Uuid>, Vec<Option<Timestamp>>),
+    aside: Vec<Uuid>,
 }
 
-impl Columns {
-    fn of(decisions: &[Decision<'_>], ids: &Ids, now: Timestamp) -> Self {
+impl<'a> Columns<'a> {
+    fn of(decisions: &'a [Decision<'a>], by: &'a Value, ids: &Ids, now: Timestamp) -> Self {
         let mut columns = Self::default();
         for Decision { stored, settlement } in decisions {
             columns.sessions.push(stored.id);
@@ -360,10 +470,10 @@ impl Columns {
             columns
                 .explanations
                 .push(serde_json::to_value(&settlement.explanation).unwrap_or_default());
-            columns.marks.push(settlement.explanation.facts.no_show_marked_at);
+            columns.by.push(by);
             columns
                 .cancellations
-                .push(settlement.explanation.facts.cancelled_at);
+                .push(settlement.explanation.known.cancelled_at);
             columns
                 .jobs
                 .push(LookAtTab::envelope(stored.session.booking, ids, now));
@@ -371,7 +481,7 @@ impl Columns {
         columns
     }
 
-    fn params<'a>(&'a self, now: &'a Timestamp, gateway: &'a Gateway) -> [Param<'a>; 13] {
+    fn params<'b>(&'b self, now: &'b Timestamp, gateway: &'b Gateway) -> [Param<'b>; 16] {
         [
             (&self.sessions, Type::UUID_ARRAY),
             (&self.decisions, Type::INT4_ARRAY),
@@ -381,11 +491,14 @@ impl Columns {
             (&self.payout, Type::INT8_ARRAY),
             (&self.fee, Type::INT8_ARRAY),
             (&self.explanations, Type::JSONB_ARRAY),
-            (&self.marks, Type::TIMESTAMPTZ_ARRAY),
+            (&self.by, Type::JSONB_ARRAY),
             (&self.cancellations, Type::TIMESTAMPTZ_ARRAY),
             (&self.jobs, Type::JSONB_ARRAY),
             (now, Type::TIMESTAMPTZ),
             (gateway, Type::TEXT),
+            (&self.later.0, Type::UUID_ARRAY),
+            (&self.later.1, Type::TIMESTAMPTZ_ARRAY),
+            (&self.aside, Type::UUID_ARRAY),
         ]
     }
 }
@@ -400,66 +513,103 @@ fn collecting_gateway(collects: Collects) -> Gateway {
     }
 }
 
-/// Writes one decision; `false` if somebody else decided meanwhile.
+/// Writes one decision by whoever `by` says; `false` if somebody else decided meanwhile.
 pub async fn decide(
     database: &Database,
     decision: Decision<'_>,
+    by: &Value,
     collects: Collects,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let (columns, gateway) = (Columns::of(&[decision], ids, now), collecting_gateway(collects));
+    let decisions = [decision];
+    let (columns, gateway) = (
+        Columns::of(&decisions, by, ids, now),
+        collecting_gateway(collects),
+    );
     let decided = database.query(DECIDE, &columns.params(&now, &gateway)).await?;
     Ok(!decided.is_empty())
 }
 
+/// A batch that could not be settled, of which nothing was.
+#[derive(Debug)]
+pub struct Unsettled {
+    /// Why.
+    pub error: DatabaseError,
+    /// The session that was taken first, if any was.
+    pub first: Option<Uuid>,
+}
+
 /// Settles up to `most` due sessions in one transaction of two round trips: take, decide by `settle`, write.
-/// Any number of these may run at once. Returns how many were taken.
+/// Any number of these may run at once. Returns how many were taken; an error says which was taken first.
 pub async fn settle_due(
     database: &Database,
-    settle: impl Fn(&Stored) -> Option<Settlement>,
+    settle: impl Fn(&Stored) -> Verdict,
     most: i64,
     collects: Collects,
     ids: &Ids,
     now: Timestamp,
-) -> Result<usize, DatabaseError> {
+) -> Result<usize, Unsettled> {
     let (transaction, rows) = database
         .begin(CLAIM_DUE, &[(&now, Type::TIMESTAMPTZ), (&most, Type::INT8)])
-        .await?;
+        .await
+        .map_err(|error| Unsettled { error, first: None })?;
+    let first = rows.first().and_then(|row| column(row, "id").ok());
+    let unsettled = |error| Unsettled { error, first };
     let (mut due, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::<Uuid>::new());
     for row in &rows {
         match read(row) {
             Ok(stored) => due.push(stored),
             Err(error) => {
-                let id = column(row, "id")?;
+                let id = column(row, "id").map_err(unsettled)?;
                 tracing::error!(session_id = %id, %error, "a session cannot be read");
                 unreadable.push(id);
             }
         }
     }
 
-    let (mut decisions, mut unchanged) = (Vec::with_capacity(due.len()), Vec::new());
+    let (mut decisions, mut later) = (Vec::with_capacity(due.len()), (Vec::new(), Vec::new()));
     for stored in &due {
-        match settle(stored) {
-            Some(settlement) => decisions.push(Decision { stored, settlement }),
-            None => unchanged.push(stored.id),
-        }
-    }
-    if !unreadable.is_empty() {
-        let aside: [Param<'_>; 2] = [(&unreadable, Type::UUID_ARRAY), (&now, Type::TIMESTAMPTZ)];
-        transaction.query(SET_ASIDE, &aside).await?;
-    }
-    if !unchanged.is_empty() {
-        transaction
-            .query(NOTHING_NEW, &[(&unchanged, Type::UUID_ARRAY)])
-            .await?;
+        let again = match settle(stored) {
+            Verdict::Decided(settlement) => {
+                let settlement = *settlement;
+                decisions.push(Decision { stored, settlement });
+                continue;
+            }
+            Verdict::Wait(until) => Some(until),
+            Verdict::Stands => None,
+        };
+        later.0.push(stored.id);
+        later.1.push(again);
     }
 
-    let (columns, gateway) = (Columns::of(&decisions, ids, now), collecting_gateway(collects));
+    let (by, gateway) = (
+        serde_json::json!({"by": "schedule"}),
+        collecting_gateway(collects),
+    );
+    let columns = Columns {
+        later,
+        aside: unreadable,
+        ..Columns::of(&decisions, &by, ids, now)
+    };
     transaction
         .commit(DECIDE, &columns.params(&now, &gateway))
-        .await?;
+        .await
+        .map_err(unsettled)?;
     Ok(rows.len())
+}
+
+/// Sets a session aside that the database refuses to settle.
+pub async fn set_aside(database: &Database, session: Uuid, now: Timestamp) -> Result<(), DatabaseError> {
+    tracing::error!(session_id = %session, "a session cannot be settled");
+    let columns = Columns {
+        aside: vec![session],
+        ..Columns::default()
+    };
+    database
+        .query(DECIDE, &columns.params(&now, &None))
+        .await
+        .map(drop)
 }
 
 /// Loads a session's decisions, latest first; `None` for strangers, empty before the first.

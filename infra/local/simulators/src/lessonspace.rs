@@ -1,25 +1,36 @@
-//! Lessonspace, as far as its public documentation and integrations describe it (see the provider's
-//! README): rooms, sessions, recordings, and webhooks signed with the room's own key.
+//! Lessonspace, as far as its public documentation and integrations describe it (see the provider's README): rooms,
+//! sessions, recordings, and webhooks signed with the room's own key. It checks what it is sent as the vendor does,
+//! and misbehaves in every way that somebody has seen or the vendor does not exclude ([`Quirk`], [`Faults`]).
 
-use axum::extract::{Path, Query, State};
+mod books;
+mod control;
+mod launch;
+mod lists;
+mod quirks;
+mod webhooks;
+
+pub use quirks::{Faults, Quirk};
+pub use webhooks::Webhook;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use hmac::{Hmac, KeyInit, Mac};
+use axum::{Json, Router, extract::State};
+use books::Books;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::Sha256;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use url::Url;
-use uuid::Uuid;
 
 /// Deliveries are tried so often, waiting twice as long each time. The vendor waits longer.
 const DELIVERY_TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// A delivery that is not answered in this time has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The customer's number.
+const ORGANISATION: &str = "20001";
 
 /// The simulated vendor.
 #[derive(Clone)]
@@ -32,54 +43,6 @@ struct Vendor {
     http: reqwest::Client,
 }
 
-#[derive(Default)]
-struct Books {
-    rooms: HashMap<String, Room>,
-    launches: Vec<Value>,
-    faults: Faults,
-}
-
-#[derive(Clone)]
-struct Room {
-    id: String,
-    secret: String,
-    webhooks: Value,
-    sessions: Vec<Session>,
-}
-
-#[derive(Clone, Serialize)]
-struct Session {
-    uuid: String,
-    start_time: Timestamp,
-    end_time: Option<Timestamp>,
-}
-
-/// How the vendor misbehaves.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Faults {
-    /// Every answer takes so long. Two first launches of one id that overlap in that time make two rooms:
-    /// the vendor promises one room per id, not what happens in a race.
-    pub delay_ms: u64,
-    /// So many answers go well first.
-    pub spare_next: u32,
-    /// So many answers from then on fail.
-    pub fail_next: u32,
-    /// With this status; 503 if 0.
-    pub fail_with: u16,
-}
-
-/// A webhook that the vendor has to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Webhook {
-    /// Where to.
-    pub url: Url,
-    /// `x-webhook-…` headers.
-    pub headers: Vec<(&'static str, String)>,
-    /// The signed body.
-    pub body: String,
-}
-
 type Answer = (StatusCode, Json<Value>);
 
 fn detail(status: StatusCode, text: &str) -> Answer {
@@ -89,11 +52,10 @@ fn detail(status: StatusCode, text: &str) -> Answer {
 impl Lessonspace {
     /// A vendor reached at `base` (which ends in a slash), with one customer.
     pub fn new(base: &str, api_key: &str) -> Self {
-        let books = Mutex::default();
         Self(Arc::new(Vendor {
             base: base.into(),
             api_key: api_key.into(),
-            books,
+            books: Mutex::default(),
             http: reqwest::Client::new(),
         }))
     }
@@ -102,32 +64,65 @@ impl Lessonspace {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/v2/hello/", get(hello))
-            .route("/v2/spaces/launch/", post(launch))
-            .route("/v2/organisations/{organisation}/sessions/", get(sessions))
+            .route("/v2/my-organisation/", get(my_organisation))
+            .route("/v2/spaces/launch/", post(launch::launch))
+            .route("/v2/spaces/{room}/sessions/", get(lists::of_room))
+            .route(
+                "/v2/organisations/{organisation}/sessions/",
+                get(lists::of_organisation),
+            )
+            .route("/v2/organisations/{organisation}/users/", get(lists::users))
             .route(
                 "/v2/organisations/{organisation}/sessions/{session}/playback/",
-                get(playback),
+                get(lists::playback),
             )
-            .route("/space/{room}", get(enter))
-            .route("/recording/{session}", get(watch))
-            .route("/_control/faults", post(control_faults))
-            .route("/_control/launches", get(control_launches))
-            .route("/_control/session", post(control_session))
+            .route(
+                "/v2/organisations/{organisation}/sessions/{session}/transcript/",
+                get(lists::transcript),
+            )
+            .route("/space/{room}", get(control::enter))
+            .route("/recording/{session}", get(control::watch))
+            .route("/_control/faults", post(control::faults))
+            .route("/_control/quirks", post(control::quirks))
+            .route("/_control/launches", get(control::launches))
+            .route("/_control/session", post(control::session))
+            .route("/_control/act", post(control::act))
             .with_state(self.clone())
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    // What it is like ---------------------------------------------------------------------------------------
 
     /// Misbehaves from now on.
     pub fn misbehave(&self, faults: Faults) {
         self.books().faults = faults;
     }
 
+    /// Has these quirks from now on, and no others.
+    pub fn behave(&self, quirks: impl IntoIterator<Item = Quirk>) {
+        self.books().quirks = quirks.into_iter().collect();
+    }
+
+    /// Whether it shows sessions that have ended without their end; other quirks stay.
+    pub fn lag(&self, is_lagging: bool) {
+        let quirks = &mut self.books().quirks;
+        if is_lagging {
+            quirks.insert(Quirk::Lags);
+        } else {
+            quirks.remove(&Quirk::Lags);
+        }
+    }
+
+    // What it knows -----------------------------------------------------------------------------------------
+
     /// Every accepted launch, as it was asked for.
     pub fn launches(&self) -> Vec<Value> {
         self.books().launches.clone()
+    }
+
+    /// Forgets the rooms in which nothing has begun since `before`, and all launches. The vendor does not: this is for
+    /// plays that are too long to keep everything.
+    pub fn forget(&self, before: Timestamp) {
+        self.books().forget(before);
     }
 
     /// The ids of all rooms that exist.
@@ -135,33 +130,91 @@ impl Lessonspace {
         self.books().rooms.values().map(|room| room.id.clone()).collect()
     }
 
-    /// A session is held in a room; returns the webhooks that tell of its start and its end.
-    pub fn hold_session(&self, room: &str, start: Timestamp, end: Timestamp) -> Vec<Webhook> {
-        let mut books = self.books();
-        let Some(room) = books.rooms.values_mut().find(|other| other.id == room) else {
-            return Vec::new();
-        };
-        let session = Session {
-            uuid: Uuid::new_v4().to_string(),
-            start_time: start,
-            end_time: Some(end),
-        };
-        room.sessions.push(session.clone());
-        [("start", start), ("end", end)]
+    /// The vendor's numbers of everybody who was given a way into a room.
+    pub fn visitors(&self, room: &str) -> Vec<String> {
+        let books = self.books();
+        let visitors = books.room(room).map(|room| room.visitors.clone());
+        visitors
             .into_iter()
-            .filter_map(|(what, at)| room.webhook(what, at, &session))
+            .flatten()
+            .map(|number| number.to_string())
             .collect()
     }
 
-    /// Sends a webhook as the vendor does: again after a refusal, a few times. Returns the last status.
+    /// The uuids of a room's sessions, in the order in which they began.
+    pub fn sessions_of(&self, room: &str) -> Vec<String> {
+        let books = self.books();
+        let sessions = books.room(room).map(|room| room.sessions.as_slice());
+        sessions
+            .unwrap_or_default()
+            .iter()
+            .map(|session| session.uuid.clone())
+            .collect()
+    }
+
+    // What happens in its rooms: each returns the webhooks that tell of it ------------------------------------
+
+    /// A session is held from `start` to `end`, with everybody in it who was given a way in. Tells of its start and its
+    /// end only.
+    pub fn hold_session(&self, room: &str, start: Timestamp, end: Timestamp) -> Vec<Webhook> {
+        self.books().hold(room, start, end)
+    }
+
+    /// A session begins that nobody is in yet.
+    pub fn begin(&self, room: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().begin(room, at)
+    }
+
+    /// Somebody enters, with another tab if they are in it already: `who` is the vendor's number, our id of whoever
+    /// launched, or `guest:` and a socket. If no session runs, or the one that does has been empty for more than half
+    /// a minute, another one begins.
+    pub fn enter(&self, room: &str, who: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().enter(room, who, at)
+    }
+
+    /// Somebody leaves, or closes one of several tabs. The session runs on, even if it is empty.
+    pub fn leave(&self, room: &str, who: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().leave(room, who, at)
+    }
+
+    /// Somebody has not moved for five minutes.
+    pub fn idle(&self, room: &str, who: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().idle(room, who, at)
+    }
+
+    /// Whoever is in it leaves, and the session ends.
+    pub fn end(&self, room: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().end(room, at)
+    }
+
+    /// The session ends over the heads of those in it, because nobody moved. Nobody is logged as leaving.
+    pub fn idle_out(&self, room: &str, at: Timestamp) -> Vec<Webhook> {
+        self.books().idle_out(room, at)
+    }
+
+    /// A delivery about anything, `("knock", "request")` say, sent where the ends of the room's sessions go.
+    pub fn say(&self, room: &str, event: (&str, &str), at: Timestamp, body: &Value) -> Option<Webhook> {
+        self.books().say(room, event, at, body)
+    }
+
+    /// The recording of a session is deleted.
+    pub fn delete_recording(&self, session: &str) {
+        self.books().delete_recording(session);
+    }
+
+    /// Sends a webhook as the vendor does: again after a refusal, a few times. Returns the last status, or 0.
     pub async fn deliver(&self, webhook: &Webhook) -> u16 {
         let mut status = 0;
         for attempt in 0..DELIVERY_TRIES {
-            let mut request = self.0.http.post(webhook.url.clone()).body(webhook.body.clone());
+            let mut request = self.0.http.post(webhook.url.clone()).timeout(PATIENCE);
             for (name, value) in &webhook.headers {
                 request = request.header(*name, value);
             }
-            let sent = request.header("content-type", "application/json").send().await;
+            let sent = request
+                .header("content-type", "application/json")
+                .body(webhook.body.clone())
+                .send()
+                .await;
             status = sent.map_or(0, |answer| answer.status().as_u16());
             if (200..300).contains(&status) {
                 break;
@@ -171,17 +224,33 @@ impl Lessonspace {
         status
     }
 
-    async fn fault(&self) -> Result<(), Answer> {
-        let (delay, failure) = {
+    // How it answers ----------------------------------------------------------------------------------------
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn base(&self) -> &str {
+        &self.0.base
+    }
+
+    fn is(&self, quirk: Quirk) -> bool {
+        self.books().is(quirk)
+    }
+
+    /// Waits and fails as it was told to.
+    async fn fault(&self) -> Result<(), Response> {
+        let (faults, fails) = {
             let faults = &mut self.books().faults;
             let fails = faults.spare_next == 0 && faults.fail_next > 0;
-            faults.fail_next -= u32::from(fails);
+            if fails && faults.fail_next != u32::MAX {
+                faults.fail_next -= 1;
+            }
             faults.spare_next = faults.spare_next.saturating_sub(1);
-            let status = StatusCode::from_u16(faults.fail_with).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            (Duration::from_millis(faults.delay_ms), fails.then_some(status))
+            (*faults, fails)
         };
-        tokio::time::sleep(delay).await;
-        failure.map_or(Ok(()), |status| Err(detail(status, "Please try again later.")))
+        tokio::time::sleep(Duration::from_millis(faults.delay_ms)).await;
+        if fails { Err(failure(faults)) } else { Ok(()) }
     }
 
     fn authorise(&self, headers: &HeaderMap) -> Result<(), Answer> {
@@ -197,213 +266,29 @@ impl Lessonspace {
     }
 }
 
-impl Room {
-    fn new(webhooks: Value) -> Self {
-        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        Self {
-            id: Uuid::new_v4().to_string(),
-            secret,
-            webhooks,
-            sessions: Vec::new(),
-        }
+fn failure(faults: Faults) -> Response {
+    let status = StatusCode::from_u16(faults.fail_with).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = if faults.html {
+        (status, Html("<h1>Bad gateway</h1>")).into_response()
+    } else {
+        detail(status, "Please try again later.").into_response()
+    };
+    if faults.retry_after_seconds > 0 {
+        response
+            .headers_mut()
+            .insert("retry-after", faults.retry_after_seconds.into());
     }
-
-    #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn webhook(&self, what: &str, at: Timestamp, session: &Session) -> Option<Webhook> {
-        let url = self
-            .webhooks
-            .pointer(&format!("/session/{what}"))?
-            .as_str()?
-            .parse()
-            .ok()?;
-        let event = format!("session.{what}");
-        let body =
-            json!({"event": event, "room": {"id": self.id}, "session": {"id": session.uuid}}).to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key");
-        mac.update(body.as_bytes());
-        let headers = vec![
-            ("x-webhook-id", Uuid::new_v4().to_string()),
-            ("x-webhook-event", event),
-            ("x-webhook-timestamp", at.to_string()),
-            ("x-webhook-signature", hex::encode(mac.finalize().into_bytes())),
-        ];
-        Some(Webhook { url, headers, body })
-    }
+    response
 }
 
-async fn hello(State(vendor): State<Lessonspace>, headers: HeaderMap) -> Result<Answer, Answer> {
+async fn hello(State(vendor): State<Lessonspace>, headers: HeaderMap) -> Result<Answer, Response> {
     vendor.fault().await?;
-    vendor.authorise(&headers)?;
+    vendor.authorise(&headers).map_err(IntoResponse::into_response)?;
     Ok((StatusCode::OK, Json(json!({"response": "The sun is shining"}))))
 }
 
-/// What the vendor would find wrong with a launch.
-fn check_launch(body: &Value) -> Result<String, Answer> {
-    let wrong = |field: &str, text: &str| (StatusCode::BAD_REQUEST, Json(json!({ field: [text] })));
-    let id = body
-        .get("id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| wrong("id", "This field is required."))?;
-    if id.is_empty() || id.len() > 64 {
-        return Err(wrong("id", "Ensure this field has no more than 64 characters."));
-    }
-    for (path, field) in [
-        ("/timeouts/not_before", "not_before"),
-        ("/timeouts/not_after", "not_after"),
-    ] {
-        let time = body
-            .pointer(path)
-            .map(|time| time.as_str().and_then(|time| time.parse::<Timestamp>().ok()));
-        if time == Some(None) {
-            return Err(wrong(field, "Datetime has wrong format."));
-        }
-    }
-    if body
-        .get("user")
-        .is_some_and(|user| !user.get("name").is_some_and(Value::is_string))
-    {
-        return Err(wrong("user", "A user needs a name."));
-    }
-    for url in ["/webhooks/session/start", "/webhooks/session/end"] {
-        let url = body.pointer(url).filter(|url| !url.is_null());
-        if url.is_some_and(|url| url.as_str().is_none_or(|url| url.parse::<Url>().is_err())) {
-            return Err(wrong("webhooks", "Enter a valid URL."));
-        }
-    }
-    Ok(id.to_owned())
-}
-
-async fn launch(
-    State(vendor): State<Lessonspace>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Result<Answer, Answer> {
-    vendor.authorise(&headers)?;
-    let id = check_launch(&body)?;
-    let found = vendor.books().rooms.get(&id).cloned();
-    // Whoever asks for the same new id while this one is slow makes a second room.
+async fn my_organisation(State(vendor): State<Lessonspace>, headers: HeaderMap) -> Result<Answer, Response> {
     vendor.fault().await?;
-    let webhooks = body.get("webhooks").cloned();
-    let (status, room) = match found {
-        Some(room) => (StatusCode::OK, room),
-        None => (StatusCode::CREATED, Room::new(Value::Null)),
-    };
-    let mut books = vendor.books();
-    books.launches.push(body);
-    let key = if books.rooms.get(&id).is_some_and(|other| other.id != room.id) {
-        room.id.clone()
-    } else {
-        id
-    };
-    let room = books.rooms.entry(key).or_insert(room);
-    if let Some(webhooks) = webhooks {
-        room.webhooks = webhooks;
-    }
-    let client_url = format!(
-        "{}space/{}?token={}",
-        vendor.0.base,
-        room.id,
-        Uuid::new_v4().simple()
-    );
-    let answer = json!({
-        "client_url": client_url, "room_id": room.id, "secret": room.secret,
-        "session_id": Uuid::new_v4(), "api_base": format!("{}v2/", vendor.0.base),
-    });
-    Ok((status, Json(answer)))
-}
-
-async fn sessions(
-    State(vendor): State<Lessonspace>,
-    headers: HeaderMap,
-    Query(filter): Query<HashMap<String, String>>,
-) -> Result<Answer, Answer> {
-    vendor.fault().await?;
-    vendor.authorise(&headers)?;
-    let books = vendor.books();
-    let rooms = books
-        .rooms
-        .values()
-        .filter(|room| filter.get("space").is_none_or(|space| *space == room.id));
-    let results: Vec<_> = rooms.flat_map(|room| room.sessions.clone()).collect();
-    Ok((
-        StatusCode::OK,
-        Json(json!({"count": results.len(), "next": null, "results": results})),
-    ))
-}
-
-async fn playback(
-    State(vendor): State<Lessonspace>,
-    headers: HeaderMap,
-    Path((_, session)): Path<(String, String)>,
-) -> Result<Answer, Answer> {
-    vendor.fault().await?;
-    vendor.authorise(&headers)?;
-    let books = vendor.books();
-    let mut all = books.rooms.values().flat_map(|room| &room.sessions);
-    let known = all.any(|other| other.uuid == session && other.end_time.is_some());
-    let missing = || detail(StatusCode::NOT_FOUND, "Not found.");
-    known.then_some(()).ok_or_else(missing)?;
-    let link = format!(
-        "{}recording/{session}?token={}",
-        vendor.0.base,
-        Uuid::new_v4().simple()
-    );
-    Ok((StatusCode::OK, Json(json!({ "recording_url": link }))))
-}
-
-#[derive(Deserialize)]
-struct Access {
-    token: Option<String>,
-}
-
-fn page(access: &Access, text: &str) -> Response {
-    if access.token.is_none() {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    Html(format!(
-        "<!doctype html><title>Lessonspace, simulated</title><p>{text}</p>"
-    ))
-    .into_response()
-}
-
-async fn enter(Query(access): Query<Access>) -> Response {
-    page(&access, "You are in the room.")
-}
-
-async fn watch(Query(access): Query<Access>) -> Response {
-    page(&access, "The recording plays.")
-}
-
-async fn control_faults(State(vendor): State<Lessonspace>, Json(faults): Json<Faults>) -> StatusCode {
-    vendor.misbehave(faults);
-    StatusCode::NO_CONTENT
-}
-
-async fn control_launches(State(vendor): State<Lessonspace>) -> Json<Vec<Value>> {
-    Json(vendor.launches())
-}
-
-/// A session to hold, and how its webhooks arrive.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Play {
-    room_id: String,
-    started_at: Timestamp,
-    ended_at: Timestamp,
-    /// How often each webhook is delivered.
-    times: usize,
-    /// Whether the end is told before the start.
-    reversed: bool,
-}
-
-async fn control_session(State(vendor): State<Lessonspace>, Json(play): Json<Play>) -> Json<Value> {
-    let mut webhooks = vendor.hold_session(&play.room_id, play.started_at, play.ended_at);
-    if play.reversed {
-        webhooks.reverse();
-    }
-    let mut statuses = Vec::new();
-    for webhook in webhooks.iter().cycle().take(webhooks.len() * play.times) {
-        statuses.push(vendor.deliver(webhook).await);
-    }
-    Json(json!({ "statuses": statuses }))
+    vendor.authorise(&headers).map_err(IntoResponse::into_response)?;
+    Ok((StatusCode::OK, Json(control::organisation())))
 }

@@ -79,8 +79,14 @@ impl Mailbox {
 pub struct Faults {
     /// So many requests are refused with 503 before anything happens.
     pub fail_next: u32,
+    /// So many requests get lost on the way: nothing happens, and nothing is answered.
+    pub vanish_next: u32,
     /// So many answers get lost on the way, after everything has happened.
     pub lose_next: u32,
+    /// So many requests are answered 500 before anything happens; where a gateway keeps answers, it keeps that.
+    pub break_next: u32,
+    /// So many requests are answered 500 though everything has happened, kept likewise.
+    pub break_after_next: u32,
     /// Every answer to a POST takes so long, after everything has happened.
     pub answer_after_ms: u64,
     /// So many cards are refused.
@@ -89,12 +95,45 @@ pub struct Faults {
     pub decline_code: String,
     /// Refunds wait to be told of.
     pub refunds_wait: bool,
+    /// So many refunds are taken and fail afterwards.
+    pub fail_refunds_next: u32,
+    /// Nothing that happens is told.
+    pub is_silent: bool,
+    /// What a charge cost is told later.
+    pub fees_wait: bool,
+}
+
+/// An answer 500 to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Nothing happens.
+    Before,
+    /// Everything happens all the same.
+    After,
 }
 
 impl Faults {
     /// Whether this request is refused.
     pub fn fails(&mut self) -> bool {
         take_one(&mut self.fail_next)
+    }
+
+    /// Whether this request is lost on its way to the gateway.
+    pub fn vanishes(&mut self) -> bool {
+        take_one(&mut self.vanish_next)
+    }
+
+    /// Whether this request is answered 500, and when.
+    pub fn breaks(&mut self) -> Option<Break> {
+        if take_one(&mut self.break_next) {
+            return Some(Break::Before);
+        }
+        take_one(&mut self.break_after_next).then_some(Break::After)
+    }
+
+    /// Whether this refund will fail.
+    pub fn fails_refund(&mut self) -> bool {
+        take_one(&mut self.fail_refunds_next)
     }
 
     /// Whether this card is refused, and why.
@@ -130,13 +169,23 @@ pub struct Answering {
 }
 
 impl Answering {
+    /// How long the answer takes.
+    pub fn takes(self) -> Duration {
+        self.after
+    }
+
     /// Gives the answer, or only its beginning.
     pub async fn give(self, answer: impl IntoResponse) -> Response {
         tokio::time::sleep(self.after).await;
         if self.is_lost {
-            let broken = futures::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("lost"))]);
-            return (StatusCode::OK, Body::from_stream(broken)).into_response();
+            return lost();
         }
         answer.into_response()
     }
+}
+
+/// An answer of which nothing arrives.
+pub fn lost() -> Response {
+    let broken = futures::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("lost"))]);
+    (StatusCode::OK, Body::from_stream(broken)).into_response()
 }

@@ -34,7 +34,8 @@ async fn main() -> std::io::Result<()> {
         service("FAPSHI_API_USER", "FAPSHI_API_KEY"),
         service("FAPSHI_PAYOUT_USER", "FAPSHI_PAYOUT_KEY"),
         &setting("FAPSHI_WEBHOOK_SECRET"),
-    );
+    )
+    .with_clock(clock.clone());
     let identity = Identity::new(&format!("{base}/identity"), clock);
     let router = Router::new()
         .nest("/lessonspace", lessonspace.router())

@@ -2,7 +2,7 @@
 
 use super::webhook::Notice;
 use crate::address::below;
-use crate::error::{VendorError, read};
+use crate::error::{Answer, VendorError};
 use domain::gateway::{Finding, Opened, Outcome, Paid, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
@@ -13,6 +13,7 @@ use platform::{invocation, outbound};
 use reqwest::{Method, RequestBuilder};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use std::fmt;
 use std::str::FromStr;
@@ -107,6 +108,46 @@ struct Begun {
     link: Option<String>,
 }
 
+/// What every refusal says.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    message: String,
+}
+
+impl Refusal {
+    /// Fapshi tells its refusals apart in words only, and lists them nowhere: these are those that others met.
+    fn meaning(&self, otherwise: VendorError, status: u16) -> VendorError {
+        let words = self.message.to_ascii_lowercase();
+        let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+        if says(&["not enabled", "disabled", "not activated", "deactivated"]) {
+            VendorError::NotEnabled { status }
+        } else if says(&["insufficient", "low balance", "not enough"]) {
+            VendorError::Insufficient { status }
+        } else {
+            otherwise
+        }
+    }
+}
+
+/// The JSON of a success, or what the refusal means to us.
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, VendorError> {
+    answer.json().map_err(|error| match error {
+        VendorError::Permanent { status } | VendorError::Barred { status } => {
+            let refusal = answer.body::<Refusal>();
+            refusal.map_or(error, |refusal| refusal.meaning(error, status))
+        }
+        other => other,
+    })
+}
+
+/// Which way the money of a transaction goes; each has a service of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Collections,
+    Payouts,
+}
+
 /// A transaction, as payment-status answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Transaction {
@@ -116,29 +157,50 @@ pub struct Transaction {
     status: String,
     #[serde(default)]
     amount: i64,
+    /// What is left of the amount after Fapshi's fee.
+    revenue: Option<i64>,
     /// Our payment or refund.
     #[serde(rename = "externalId")]
     pub external_id: Option<String>,
     reason: Option<String>,
 }
 
+/// An answer about one transaction, which some editions of the vendor's pages show in a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum One {
+    Plain(Transaction),
+    Listed([Transaction; 1]),
+}
+
+/// A transaction and the service that knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The transaction.
+    pub transaction: Transaction,
+    service: Service,
+}
+
+impl Found {
+    /// Whether nothing is decided about it yet.
+    pub fn is_open(&self) -> bool {
+        self.transaction.outcome() == Outcome::Open
+    }
+
+    /// What it means: money that goes out is a refund, money that comes in a payment.
+    pub fn finding(&self) -> Finding {
+        let transaction = &self.transaction;
+        match (transaction.ours(), self.service) {
+            (None, _) => Finding::NotOurs,
+            (Some(id), Service::Payouts) => Finding::Refund(RefundId(id), transaction.refunded()),
+            (Some(id), Service::Collections) => Finding::Payment(PaymentId(id), transaction.outcome()),
+        }
+    }
+}
+
 impl Transaction {
     fn ours(&self) -> Option<uuid::Uuid> {
         self.external_id.as_deref()?.parse().ok()
-    }
-
-    /// Whether nothing is decided about it yet.
-    pub fn is_open(&self) -> bool {
-        self.outcome() == Outcome::Open
-    }
-
-    /// What it means, looked up for `notice`: money that goes out is a refund, anything else a payment.
-    pub fn finding(&self, notice: &Notice) -> Finding {
-        match self.ours() {
-            None => Finding::NotOurs,
-            Some(id) if notice.is_payout() => Finding::Refund(RefundId(id), self.refunded()),
-            Some(id) => Finding::Payment(PaymentId(id), self.outcome()),
-        }
     }
 
     fn outcome(&self) -> Outcome {
@@ -148,6 +210,7 @@ impl Transaction {
                 gateway_id: self.id.clone(),
                 intent: None,
                 card: None,
+                fee: self.fee(),
             }),
             "EXPIRED" => Outcome::Expired,
             "FAILED" => Outcome::Failed(self.reason.clone().unwrap_or_else(|| "failed".into())),
@@ -155,15 +218,37 @@ impl Transaction {
         }
     }
 
+    /// What Fapshi kept of what it collected, if it tells and the two make sense together.
+    fn fee(&self) -> Option<Money> {
+        let revenue = self
+            .revenue
+            .filter(|revenue| (1..=self.amount).contains(revenue))?;
+        Some(Money::new(self.amount - revenue, Currency::XAF))
+    }
+
     fn refunded(&self) -> Refunded {
         let gateway_id = self.id.clone();
         match self.status.as_str() {
-            "SUCCESSFUL" => Refunded::Done { gateway_id },
+            // What `revenue` means for money that goes out is written nowhere.
+            "SUCCESSFUL" => Refunded::Done {
+                gateway_id,
+                fee: None,
+            },
             "FAILED" | "EXPIRED" => Refunded::Failed {
                 gateway_id: Some(gateway_id),
                 reason: self.reason.clone().unwrap_or_else(|| "failed".into()),
             },
             _ => Refunded::Pending { gateway_id },
+        }
+    }
+
+    /// What says most about a payment or refund that has several transactions: money that moved, then what may still
+    /// move.
+    fn rank(&self) -> u8 {
+        match self.status.as_str() {
+            "SUCCESSFUL" => 2,
+            "EXPIRED" | "FAILED" => 0,
+            _ => 1,
         }
     }
 }
@@ -190,7 +275,7 @@ impl Fapshi {
         self.begin("initiate-pay", &body).await
     }
 
-    /// Asks a phone to pay. **Not** safe to repeat.
+    /// Asks a phone to pay. **Not** safe to repeat. Off by default in live: [`VendorError::NotEnabled`] then.
     pub async fn request(
         &self,
         payment: PaymentId,
@@ -204,17 +289,17 @@ impl Fapshi {
     }
 
     async fn begin(&self, path: &str, body: &Value) -> Result<Opened, VendorError> {
-        let request = self
-            .request_to(&self.config.collections, Method::POST, path)
-            .await?;
-        let begun: Begun = read(invocation::phase("vendor_ms", request.json(body).send()).await).await?;
+        let request = self.request_to(Service::Collections, Method::POST, path).await?;
+        let begun: Begun = read(&sent(request.json(body)).await?)?;
         Ok(Opened {
             gateway_id: begun.transaction,
             link: begun.link,
         })
     }
 
-    /// Pays money back to a phone. **Not** safe to repeat: look with [`Self::find_refund`] first.
+    /// Pays money back to a phone. **Not** safe to repeat: look with [`Self::find_refund`] first. Off by default in live,
+    /// and paid out of a balance of its own, which an operator fills: [`VendorError::NotEnabled`] and
+    /// [`VendorError::Insufficient`] say that nothing went out and that it is worth asking again later.
     pub async fn pay_out(
         &self,
         refund: RefundId,
@@ -224,67 +309,101 @@ impl Fapshi {
         let body = json!({
             "amount": amount.minor(), "phone": phone, "userId": refund, "externalId": refund, "message": "Refund of a lesson",
         });
-        let request = self
-            .request_to(&self.config.payouts, Method::POST, "payout")
-            .await?;
-        let begun: Begun = read(invocation::phase("vendor_ms", request.json(&body).send()).await).await?;
+        let request = self.request_to(Service::Payouts, Method::POST, "payout").await?;
+        let begun: Begun = read(&sent(request.json(&body)).await?)?;
         Ok(Refunded::Pending {
             gateway_id: begun.transaction,
         })
     }
 
-    /// What payment-status says now of what a webhook is about.
-    pub async fn look_up(&self, notice: &Notice) -> Result<Transaction, VendorError> {
-        let service = if notice.is_payout() {
-            &self.config.payouts
+    /// What payment-status says now of what a webhook is about. Each service knows its own transactions only, and a
+    /// webhook need not say which it was.
+    pub async fn look_up(&self, notice: &Notice) -> Result<Found, VendorError> {
+        let services = if notice.is_payout() {
+            [Service::Payouts, Service::Collections]
         } else {
-            &self.config.collections
+            [Service::Collections, Service::Payouts]
         };
-        self.get(service, &format!("payment-status/{}", notice.transaction))
-            .await
+        for service in services {
+            match self.status(service, &notice.transaction).await {
+                Ok(transaction) => return Ok(Found { transaction, service }),
+                Err(VendorError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(VendorError::NotFound)
     }
 
     /// What became of a payment that may have been begun: the money if it came by any of its transactions.
     pub async fn find(&self, payment: PaymentId) -> Result<Option<Outcome>, VendorError> {
-        let found = self.transactions(&self.config.collections, payment.0).await?;
-        let outcomes: Vec<Outcome> = found.iter().map(Transaction::outcome).collect();
-        let is_paid = |outcome: &&Outcome| matches!(outcome, Outcome::Paid(_));
-        Ok(outcomes.iter().find(is_paid).or(outcomes.first()).cloned())
+        let found = self.best(Service::Collections, payment.0).await?;
+        Ok(found.map(|transaction| transaction.outcome()))
     }
 
     /// What became of a payout that may have been begun.
     pub async fn find_refund(&self, refund: RefundId) -> Result<Option<Refunded>, VendorError> {
-        let found = self.transactions(&self.config.payouts, refund.0).await?;
-        Ok(found.first().map(Transaction::refunded))
+        let found = self.best(Service::Payouts, refund.0).await?;
+        Ok(found.map(|transaction| transaction.refunded()))
     }
 
-    /// Every transaction begun for one payment or refund, which is what we give as the user.
-    async fn transactions(
-        &self,
-        credentials: &Credentials,
-        id: uuid::Uuid,
-    ) -> Result<Vec<Transaction>, VendorError> {
-        match self.get(credentials, &format!("transaction/{id}")).await {
-            Err(VendorError::NotFound) => Ok(Vec::new()),
-            found => found,
+    /// Closes the links of a payment, so that nobody can pay by them any more, and tells what became of it: it may have
+    /// been paid before, and a request on a phone cannot be taken back. Harmless if repeated.
+    pub async fn expire(&self, payment: PaymentId) -> Result<Option<Outcome>, VendorError> {
+        let begun = self.transactions(Service::Collections, payment.0).await?;
+        for transaction in begun.iter().filter(|other| other.outcome() == Outcome::Open) {
+            self.close(&transaction.id).await?;
+        }
+        self.find(payment).await
+    }
+
+    async fn close(&self, transaction: &str) -> Result<(), VendorError> {
+        let request = self
+            .request_to(Service::Collections, Method::POST, "expire-pay")
+            .await?;
+        let body = json!({ "transId": transaction });
+        match read::<IgnoredAny>(&sent(request.json(&body)).await?) {
+            // Refused is what cannot be closed (any more); what it became instead is looked up.
+            Ok(_) | Err(VendorError::Permanent { .. } | VendorError::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(
-        &self,
-        credentials: &Credentials,
-        path: &str,
-    ) -> Result<T, VendorError> {
-        let request = self.request_to(credentials, Method::GET, path).await?;
-        read(invocation::phase("vendor_ms", request.send()).await).await
+    async fn status(&self, service: Service, transaction: &str) -> Result<Transaction, VendorError> {
+        let path = format!("payment-status/{transaction}");
+        let (One::Plain(found) | One::Listed([found])) = self.get(service, &path).await?;
+        Ok(found)
+    }
+
+    async fn best(&self, service: Service, id: uuid::Uuid) -> Result<Option<Transaction>, VendorError> {
+        let found = self.transactions(service, id).await?;
+        Ok(found.into_iter().max_by_key(Transaction::rank))
+    }
+
+    /// Every transaction begun for one payment or refund, which is what we give as the user. The list has no pages.
+    async fn transactions(&self, service: Service, id: uuid::Uuid) -> Result<Vec<Transaction>, VendorError> {
+        let mut found: Vec<Transaction> = match self.get(service, &format!("transaction/{id}")).await {
+            Err(VendorError::NotFound) => return Ok(Vec::new()),
+            found => found?,
+        };
+        found.retain(|transaction| transaction.ours() == Some(id));
+        Ok(found)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, service: Service, path: &str) -> Result<T, VendorError> {
+        let request = self.request_to(service, Method::GET, path).await?;
+        read(&sent(request).await?)
     }
 
     async fn request_to(
         &self,
-        credentials: &Credentials,
+        service: Service,
         method: Method,
         path: &str,
     ) -> Result<RequestBuilder, VendorError> {
+        let credentials = match service {
+            Service::Collections => &self.config.collections,
+            Service::Payouts => &self.config.payouts,
+        };
         let url = below(&self.config.base_url, path)?;
         let client = outbound::client().await.map_err(|_| VendorError::SILENT)?;
         let key = credentials.key.get().await.map_err(|_| VendorError::SILENT)?;
@@ -294,6 +413,10 @@ impl Fapshi {
             .header("apiuser", &credentials.user)
             .header("apikey", key.expose_secret()))
     }
+}
+
+async fn sent(request: RequestBuilder) -> Result<Answer, VendorError> {
+    Answer::wait(invocation::phase("vendor_ms", request.send()).await).await
 }
 
 #[cfg(test)]
@@ -314,6 +437,78 @@ mod tests {
             "67000000a",
         ] {
             assert_eq!(wrong.parse::<Phone>(), Err(NotAPhone), "{wrong}");
+        }
+    }
+    const ID: &str = "018f2f6e-0000-7000-8000-000000000001";
+
+    fn transaction(status: &str, revenue: &Value) -> Transaction {
+        let answer = json!({
+            "transId": "aB12cD34", "status": status, "amount": 5_000, "revenue": revenue, "externalId": ID,
+        });
+        serde_json::from_value(answer).unwrap()
+    }
+
+    #[test]
+    fn the_fee_is_what_is_missing_from_the_revenue_where_that_makes_sense() {
+        let fee = |revenue: Value| transaction("SUCCESSFUL", &revenue).fee().map(Money::minor);
+        assert_eq!(fee(json!(4_850)), Some(150));
+        assert_eq!(fee(json!(5_000)), Some(0));
+        for senseless in [json!(null), json!(0), json!(-1), json!(5_001)] {
+            assert_eq!(fee(senseless.clone()), None, "{senseless}");
+        }
+    }
+
+    #[test]
+    fn money_that_moved_says_more_than_money_that_may_and_a_failure_least() {
+        let best = |statuses: &[&str]| {
+            let all = statuses.iter().map(|status| transaction(status, &Value::Null));
+            all.max_by_key(Transaction::rank).unwrap().status
+        };
+        assert_eq!(best(&["FAILED", "SUCCESSFUL", "PENDING"]), "SUCCESSFUL");
+        assert_eq!(best(&["SUCCESSFUL", "FAILED"]), "SUCCESSFUL");
+        assert_eq!(best(&["CREATED", "EXPIRED"]), "CREATED");
+        assert_eq!(best(&["PENDING", "FAILED", "FAILED"]), "PENDING");
+    }
+
+    #[test]
+    fn the_service_that_knows_a_transaction_says_which_way_the_money_goes() {
+        let id: uuid::Uuid = ID.parse().unwrap();
+        let found = |service| {
+            let transaction = transaction("FAILED", &Value::Null);
+            Found { transaction, service }.finding()
+        };
+        assert!(matches!(found(Service::Payouts), Finding::Refund(RefundId(refund), _) if refund == id));
+        assert!(
+            matches!(found(Service::Collections), Finding::Payment(PaymentId(payment), _) if payment == id)
+        );
+    }
+
+    #[test]
+    fn an_answer_about_one_transaction_may_be_listed() {
+        let plain = json!({"transId": "aB12cD34", "status": "CREATED"});
+        for answer in [plain.clone(), json!([plain])] {
+            let (One::Plain(found) | One::Listed([found])) = serde_json::from_value(answer).unwrap();
+            assert_eq!(found.id, "aB12cD34");
+        }
+    }
+
+    #[test]
+    fn refusals_that_pass_are_told_from_those_that_do_not() {
+        let refused = VendorError::Permanent { status: 400 };
+        let means = |message: &str| {
+            let message = message.into();
+            Refusal { message }.meaning(refused, 400)
+        };
+        assert_eq!(
+            means("Direct pay is not enabled for this service"),
+            VendorError::NotEnabled { status: 400 }
+        );
+        assert_eq!(
+            means("Insufficient balance"),
+            VendorError::Insufficient { status: 400 }
+        );
+        for other in ["invalid phone number", "amount cannot be less than 100 XAF", ""] {
+            assert_eq!(means(other), refused, "{other}");
         }
     }
 }

@@ -4,7 +4,7 @@
 mod api;
 mod webhook;
 
-pub use api::{Fapshi, FapshiConfig, LEAST_MINOR, Phone, Transaction};
+pub use api::{Fapshi, FapshiConfig, Found, LEAST_MINOR, Phone, Transaction};
 pub use webhook::{Delivery, Notice};
 
 /// `payments.gateway` and `provider_events.provider`.

@@ -23,7 +23,7 @@ pub struct Notice {
     /// Our payment or refund, as the webhook has it.
     #[serde(rename = "externalId")]
     pub external_id: Option<String>,
-    /// `Payout` for money that goes out.
+    /// `Payout` for money that goes out; not every edition tells.
     #[serde(rename = "transType")]
     kind: Option<String>,
 }
@@ -56,8 +56,9 @@ impl Notice {
         format!("{}/{}", self.transaction, self.status)
     }
 
-    /// Whether the money went out.
-    pub fn is_payout(&self) -> bool {
+    /// Whether it says that the money went out. It may not say, and whoever forged it may lie: it only tells where to
+    /// look first.
+    pub(super) fn is_payout(&self) -> bool {
         self.kind.as_deref() == Some("Payout")
     }
 }

@@ -1,11 +1,23 @@
-//! Lessonspace: rooms by `POST spaces/launch/`, proof by its webhooks and its session list. The facts
-//! behind every line are in the README beside this file.
+//! Lessonspace: rooms by `POST spaces/launch/`, proof by its session lists, which its webhooks tell us to ask. The
+//! facts behind every line are in the README beside this file.
 
 mod api;
+mod key;
+mod sessions;
 mod webhook;
 
-pub use api::{Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
-pub use webhook::{Delivery, Headers, Kind, NoSignature, WebhookToken};
+pub use api::{Granted, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
+pub use key::{SealedKey, WebhookToken};
+pub use webhook::{Delivery, Headers, Kind, Signature};
 
 /// `provider_events.provider` and `bookings.meeting_provider`.
 pub const NAME: &str = "lessonspace";
+
+/// An id as the vendor writes it: a number in most places, text in some.
+fn id_text(id: &serde_json::Value) -> Option<String> {
+    match id {
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        _ => None,
+    }
+}

@@ -1,7 +1,8 @@
 //! What we ask of Stripe.
 
+use super::currencies::takes;
 use super::objects::{
-    CheckoutSession, DisputeObject, List, NewCheckout, PaymentIntent, RefundObject, Refusal,
+    CheckoutSession, DisputeObject, List, Listed, NewCheckout, PaymentIntent, RefundObject, Refusal,
 };
 use super::webhook::Subject;
 use crate::address::below;
@@ -9,13 +10,13 @@ use crate::error::{Answer, VendorError};
 use domain::gateway::{Finding, Opened, Outcome, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
-use iso_currency::Currency;
 use jiff::{SignedDuration, Timestamp};
 use platform::config::Env;
 use platform::secrets::Secret;
 use platform::{invocation, outbound};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 /// The version whose shapes [`super::objects`] reads.
@@ -26,6 +27,12 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Pages of a hundred that are read of a list; nobody has more charges since one of theirs was written down.
 const MOST_PAGES: usize = 10;
+
+/// Captured before Stripe answers, so that the answer tells its fee. By default it would follow in the background.
+const CAPTURE: &str = "automatic";
+
+/// Where the fee of a charge is told.
+const FEE: &str = "latest_charge.balance_transaction";
 
 /// Where and as whom Stripe is called.
 pub struct StripeConfig {
@@ -81,16 +88,6 @@ pub struct SavedCardCharge<'a> {
 
 type Form<'a> = Vec<(&'a str, String)>;
 
-/// Whether Stripe counts this currency in the units that ISO 4217 gives it. It counts some in others (UGX
-/// and ISK in hundredths, MGA in whole units), and rounds those with three digits.
-pub fn takes(currency: Currency) -> bool {
-    match currency.exponent() {
-        Some(0) => !matches!(currency, Currency::UGX | Currency::ISK),
-        Some(2) => currency != Currency::MGA,
-        _ => false,
-    }
-}
-
 impl Stripe {
     /// The API described by `config`; connects to nothing yet.
     pub fn new(config: StripeConfig) -> Self {
@@ -126,6 +123,11 @@ impl Stripe {
             form.extend([
                 ("mode", "payment".into()),
                 ("payment_intent_data[setup_future_usage]", "off_session".into()),
+                ("payment_intent_data[capture_method]", CAPTURE.into()),
+                (
+                    "payment_intent_data[metadata][firstbell_payment]",
+                    checkout.payment.to_string(),
+                ),
                 ("line_items[0][quantity]", "1".into()),
                 ("line_items[0][price_data][currency]", code),
                 (
@@ -156,6 +158,8 @@ impl Stripe {
             ("payment_method_types[0]", "card".into()),
             ("off_session", "true".into()),
             ("confirm", "true".into()),
+            ("capture_method", CAPTURE.into()),
+            ("expand[0]", FEE.into()),
             ("metadata[firstbell_payment]", charge.payment.to_string()),
             ("metadata[firstbell_attempt]", charge.attempt.to_string()),
         ];
@@ -176,16 +180,24 @@ impl Stripe {
     }
 
     /// What became of a charge that may have been asked for since `since`: the money if it came, or else the
-    /// outcome of this attempt; `None` if Stripe knows of none.
+    /// outcome of this attempt; `None` if Stripe knows of none. `asked_customer` is the customer record that was to be
+    /// charged when it was asked: the one that is on file by now may be another, whose list is empty.
     pub async fn find_charge(
         &self,
-        customer: &str,
+        asked_customer: &str,
         payment: PaymentId,
         attempt: i32,
         since: Timestamp,
     ) -> Result<Option<Outcome>, VendorError> {
         let since = since.saturating_sub(SKEW).unwrap_or(since);
-        let mut ours = self.charges(customer, since).await?;
+        let since = since.as_second().to_string();
+        let fee = format!("data.{FEE}");
+        let filter = [
+            ("customer", asked_customer),
+            ("created[gte]", &since),
+            ("expand[]", &fee),
+        ];
+        let mut ours: Vec<PaymentIntent> = self.all("v1/payment_intents", &filter).await?;
         ours.retain(|intent| intent.attempt().is_some_and(|(id, _)| id == payment));
         let is_this = |intent: &&PaymentIntent| intent.attempt() == Some((payment, attempt));
         let paid = ours.iter().find(|intent| intent.is_paid());
@@ -193,17 +205,20 @@ impl Stripe {
         best.map(|intent| intent.outcome(attempt)).transpose()
     }
 
-    /// Every charge of a customer since then, newest first.
-    async fn charges(&self, customer: &str, since: Timestamp) -> Result<Vec<PaymentIntent>, VendorError> {
-        let since = since.as_second().to_string();
-        let mut all: Vec<PaymentIntent> = Vec::new();
+    /// Everything in a list, newest first.
+    async fn all<T: Listed + DeserializeOwned>(
+        &self,
+        path: &str,
+        filter: &[(&str, &str)],
+    ) -> Result<Vec<T>, VendorError> {
+        let mut all: Vec<T> = Vec::new();
         for _ in 0..MOST_PAGES {
             let last = all.last().map(|last| last.id().to_owned());
-            let mut filter = vec![("customer", customer), ("created[gte]", &since), ("limit", "100")];
+            let mut query = [filter, &[("limit", "100")]].concat();
             if let Some(last) = &last {
-                filter.push(("starting_after", last));
+                query.push(("starting_after", last));
             }
-            let page: List<PaymentIntent> = self.get("v1/payment_intents", &filter).await?;
+            let page: List<T> = self.get(path, &query).await?;
             all.extend(page.data);
             if !page.has_more {
                 break;
@@ -222,6 +237,7 @@ impl Stripe {
         let form: Form<'_> = vec![
             ("payment_intent", intent.into()),
             ("amount", amount.minor().to_string()),
+            ("expand[0]", "balance_transaction".into()),
             ("metadata[firstbell_refund]", refund.to_string()),
         ];
         let answer = self
@@ -232,38 +248,70 @@ impl Stripe {
 
     /// What became of a refund that may have been asked for; `None` if Stripe knows of none.
     pub async fn find_refund(&self, refund: RefundId, intent: &str) -> Result<Option<Refunded>, VendorError> {
-        let filter = [("payment_intent", intent), ("limit", "100")];
-        let list: List<RefundObject> = self.get("v1/refunds", &filter).await?;
-        let mut refunds = list.data.into_iter();
+        let filter = [
+            ("payment_intent", intent),
+            ("expand[]", "data.balance_transaction"),
+        ];
+        let refunds: Vec<RefundObject> = self.all("v1/refunds", &filter).await?;
+        let mut refunds = refunds.into_iter();
         let found = refunds.find(|other| other.metadata.refund == Some(refund));
         Ok(found.map(RefundObject::refunded))
     }
 
-    /// What Stripe says now of what an event is about.
+    /// What Stripe says now of what an event is about. Other software may use the same account; what is not ours
+    /// carries no mark of ours.
     pub async fn look_up(&self, subject: &Subject) -> Result<Finding, VendorError> {
         match subject {
             Subject::Checkout(id) => self.checkout(id).await,
-            Subject::PaymentIntent(id) => {
-                let path = format!("v1/payment_intents/{id}");
-                self.get::<PaymentIntent>(&path, &[]).await?.finding()
-            }
+            Subject::PaymentIntent(id) => self.payment_intent(id).await,
             Subject::Refund(id) => {
                 let path = format!("v1/refunds/{id}");
-                Ok(self.get::<RefundObject>(&path, &[]).await?.finding())
+                let expand = [("expand[]", "balance_transaction")];
+                Ok(self.get::<RefundObject>(&path, &expand).await?.finding())
             }
             Subject::Dispute(id) => {
                 let path = format!("v1/disputes/{id}");
-                self.get::<DisputeObject>(&path, &[]).await?.finding()
+                let expand = [("expand[]", "payment_intent")];
+                self.get::<DisputeObject>(&path, &expand).await?.finding()
             }
             Subject::Other => Ok(Finding::NotOurs),
         }
     }
 
+    /// What became of a charge: of one of ours, or of the page that it was paid on.
+    async fn payment_intent(&self, id: &str) -> Result<Finding, VendorError> {
+        let path = format!("v1/payment_intents/{id}");
+        let intent: PaymentIntent = self.get(&path, &[("expand[]", FEE)]).await?;
+        if !intent.is_of_a_page() {
+            return intent.finding();
+        }
+        let filter = [("payment_intent", id), ("limit", "1")];
+        let pages: List<NewCheckout> = self.get("v1/checkout/sessions", &filter).await?;
+        match pages.data.first() {
+            Some(page) => self.checkout(&page.id).await,
+            None => Err(VendorError::NotFound),
+        }
+    }
+
     /// What became of a page.
     pub async fn checkout(&self, id: &str) -> Result<Finding, VendorError> {
-        let expand = [("expand[]", "payment_intent"), ("expand[]", "setup_intent")];
+        let fee = format!("payment_intent.{FEE}");
+        let expand = [("expand[]", fee.as_str()), ("expand[]", "setup_intent")];
         let path = format!("v1/checkout/sessions/{id}");
         self.get::<CheckoutSession>(&path, &expand).await?.finding()
+    }
+
+    /// Closes a page, so that nobody can pay on it any more, and tells what became of it: it may have been paid
+    /// before. Harmless if repeated.
+    pub async fn expire(&self, id: &str) -> Result<Finding, VendorError> {
+        let path = format!("v1/checkout/sessions/{id}/expire");
+        let request = self.request(Method::POST, &path).await?;
+        let answer = Answer::wait(invocation::phase("vendor_ms", request.send()).await).await?;
+        match answer.json::<NewCheckout>() {
+            // Refused is what is not open any more.
+            Ok(_) | Err(VendorError::Permanent { .. }) => self.checkout(id).await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn post(&self, path: &str, form: &Form<'_>, key: &str) -> Result<Answer, VendorError> {
@@ -277,11 +325,7 @@ impl Stripe {
         Ok(answer)
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<T, VendorError> {
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, VendorError> {
         let request = self.request(Method::GET, path).await?.query(query);
         Answer::wait(invocation::phase("vendor_ms", request.send()).await)
             .await?

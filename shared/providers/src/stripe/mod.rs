@@ -2,10 +2,12 @@
 //! facts behind every line are in the README beside this file.
 
 mod api;
+mod currencies;
 mod objects;
 mod webhook;
 
-pub use api::{Checkout, SavedCardCharge, Stripe, StripeConfig, takes};
+pub use api::{Checkout, SavedCardCharge, Stripe, StripeConfig};
+pub use currencies::{least_minor, takes};
 pub use webhook::{Delivery, Notice, Refusal, Subject, sign, verify};
 
 /// `payments.gateway` and `provider_events.provider`.

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How far the signed time may be from ours: a delivery that is older may be somebody else's copy.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -104,8 +105,10 @@ struct Data {
 struct Object {
     #[serde(default)]
     id: String,
-    #[serde(default)]
-    object: String,
+    #[serde(default, rename = "object")]
+    kind: String,
+    /// Of a charge: what it was made for.
+    payment_intent: Option<Value>,
 }
 
 /// What an event says about itself.
@@ -125,13 +128,19 @@ impl Delivery {
         let Event { id, kind, data } = serde_json::from_str(&self.body).ok()?;
         let Object {
             id: object,
-            object: what,
+            kind: what,
+            payment_intent,
         } = data.object;
         let subject = match what.as_str() {
             "checkout.session" => Subject::Checkout(object),
             "payment_intent" => Subject::PaymentIntent(object),
             "refund" => Subject::Refund(object),
             "dispute" => Subject::Dispute(object),
+            // Its fee may be told later than its success.
+            "charge" => match payment_intent {
+                Some(Value::String(intent)) => Subject::PaymentIntent(intent),
+                _ => Subject::Other,
+            },
             _ => Subject::Other,
         };
         (!id.is_empty() && id.len() <= 255).then_some(Notice { id, kind, subject })
@@ -239,6 +248,9 @@ mod tests {
         assert_eq!(read("refund.updated", "refund"), Subject::Refund(id()));
         assert_eq!(read("charge.dispute.closed", "dispute"), Subject::Dispute(id()));
         assert_eq!(read("charge.refunded", "charge"), Subject::Other);
+        let charge = r#"{"id":"evt_1","type":"charge.updated","data":{"object":{"id":"ch_1","object":"charge","payment_intent":"pi_1"}}}"#;
+        let notice = Delivery { body: charge.into() }.notice().unwrap();
+        assert_eq!(notice.subject, Subject::PaymentIntent("pi_1".into()));
         assert_eq!(Delivery { body: "{}".into() }.notice(), None);
     }
 }
