@@ -14,7 +14,6 @@ use platform::ids::Ids;
 use platform::invocation;
 use platform::queue::Envelope;
 use providers::error::VendorError;
-use providers::fapshi;
 use providers::gateways::{Gateways, least_minor};
 use providers::stripe::{self, SavedCardCharge};
 use store::payments::{self, Entered, Line, LookAtTab, Open, Settling};
@@ -172,16 +171,8 @@ impl CapturePayment {
         if line.collects {
             return self.find_charge(line, card).await;
         }
-        let found = match (line.gateway.as_str(), line.gateway_id.as_deref()) {
-            (fapshi::NAME, _) => self.gateways.fapshi.find(line.id).await?,
-            (_, Some(page)) => match self.gateways.stripe.checkout(page).await {
-                Ok(Finding::Payment(id, outcome)) if id == line.id => Some(outcome),
-                Ok(_) | Err(VendorError::NotFound) => None,
-                Err(error) => return Err(error),
-            },
-            // A page that never got a name was never given to anybody.
-            (_, None) => None,
-        };
+        let name = line.gateway_id.as_deref();
+        let found = self.gateways.find(&line.gateway, line.id, name).await?;
         let is_old = now.duration_since(line.created_at) > UNKNOWN_FOR;
         Ok(found.or(is_old.then_some(Outcome::Expired)))
     }

@@ -1,7 +1,7 @@
 //! Where a payment stands, for the client who makes it. One that is open is looked up at its gateway first: what a
 //! gateway tells by itself may come late, or never.
 
-use domain::gateway::{Finding, Outcome};
+use domain::gateway::Finding;
 use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::money::Money;
 use domain::payment::{Method, PaymentStatus};
@@ -12,16 +12,9 @@ use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::problem::Problem;
-use providers::error::VendorError;
-use providers::fapshi;
 use providers::gateways::Gateways;
 use serde::Serialize;
-use std::time::Duration;
 use store::payments::{self, Entered, Seen};
-use tokio::time::timeout;
-
-/// How long the client waits for a gateway; after that they see what is known here.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct GetPayment {
     pub(crate) authenticator: Authenticator,
@@ -69,17 +62,9 @@ impl Route for GetPayment {
 impl GetPayment {
     /// As the gateway has it, if it says so in time.
     async fn brought_up_to_date(&self, seen: Seen, now: Timestamp) -> Result<Seen, Problem> {
-        let found = match timeout(PATIENCE, self.find(&seen)).await {
-            Ok(Ok(Some(found))) if found != Outcome::Open => found,
-            Ok(Ok(_)) => return Ok(seen),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the gateway does not say where the payment stands");
-                return Ok(seen);
-            }
-            Err(_) => {
-                tracing::warn!("the gateway takes too long to say where the payment stands");
-                return Ok(seen);
-            }
+        let name = seen.gateway_id.as_deref();
+        let Some(found) = self.gateways.end_in_time(&seen.gateway, seen.id, name).await else {
+            return Ok(seen);
         };
 
         let finding = Finding::Payment(seen.id, found.clone());
@@ -89,17 +74,6 @@ impl GetPayment {
                 tracing::error!(payment_id = %seen.id, "the gateway took another amount than was asked for");
                 Ok(seen)
             }
-        }
-    }
-
-    async fn find(&self, seen: &Seen) -> Result<Option<Outcome>, VendorError> {
-        match (seen.gateway.as_str(), seen.gateway_id.as_deref()) {
-            (fapshi::NAME, _) => self.gateways.fapshi.find(seen.id).await,
-            (_, Some(page)) => match self.gateways.stripe.checkout(page).await? {
-                Finding::Payment(id, outcome) if id == seen.id => Ok(Some(outcome)),
-                _ => Ok(None),
-            },
-            (_, None) => Ok(None),
         }
     }
 }

@@ -20,13 +20,8 @@ use providers::gateways::Gateways;
 use providers::stripe::{self, Checkout};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
-use std::time::Duration;
 use store::payments::{self, Agreement, Begun, Earlier, Order, Started};
-use tokio::time::timeout;
 use url::Url;
-
-/// How long the client waits for a gateway to say whether what they were given was used.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whoever began a payment and got no further within this time has died.
 const BEGINNING_LASTS: SignedDuration = SignedDuration::from_secs(60);
@@ -207,7 +202,9 @@ impl StartPayment {
             Ok(Reply::ok(answer))
         };
         let found = if earlier.is_looking {
-            self.find(order.gateway, begun.id, &earlier.gateway_id).await
+            self.gateways
+                .end_in_time(order.gateway, begun.id, Some(&earlier.gateway_id))
+                .await
         } else {
             None
         };
@@ -227,31 +224,6 @@ impl StartPayment {
             "The payment is being started.",
             1,
         ))
-    }
-
-    /// What became of something to pay with, if its gateway says so in time and it has an end.
-    async fn find(&self, gateway: &str, payment: PaymentId, name: &str) -> Option<Outcome> {
-        let looking = async {
-            if gateway == fapshi::NAME {
-                return self.gateways.fapshi.find(payment).await;
-            }
-            Ok(match self.gateways.stripe.checkout(name).await? {
-                Finding::Payment(id, outcome) if id == payment => Some(outcome),
-                _ => None,
-            })
-        };
-        let found = match timeout(PATIENCE, looking).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the gateway does not say where the payment stands");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("the gateway takes too long to say where the payment stands");
-                None
-            }
-        };
-        found.filter(|found| *found != Outcome::Open)
     }
 
     /// Asks the gateway for what the client needs, and keeps it.
