@@ -15,7 +15,6 @@ mod agreement;
 mod bad_input;
 mod batch;
 mod card;
-mod classroom;
 mod contract;
 mod database;
 mod events;

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use platform::clock::{Clock, ClockHand};
 use platform::config::Env;
 use providers::error::VendorError;
-use providers::gateways::Gateways;
+use providers::gateways::{Gateways, least_minor};
 use providers::stripe::{Checkout, SavedCardCharge, Subject};
 use providers::{fapshi, stripe};
 use simulators::fapshi::{Features, Service};
@@ -213,8 +213,8 @@ async fn a_charge_whose_answer_was_lost_is_found_by_the_customer_that_was_asked(
     let other_card = market.stripe.leave_card();
     let asked_otherwise = market.charge(payment, &other_card).await;
     assert!(
-        asked_otherwise.is_err(),
-        "the key stands for the card that was asked"
+        matches!(asked_otherwise, Err(VendorError::Transient { status: None, .. })),
+        "the key stands for the card that was asked: what became of that is looked up"
     );
 
     let stripe = &market.gateways.stripe;
@@ -234,6 +234,32 @@ async fn a_charge_whose_answer_was_lost_is_found_by_the_customer_that_was_asked(
         matches!(market.charge(payment, &other_card).await, Ok(Outcome::Paid(_))),
         "after a day the key is new, and only looking keeps from charging twice"
     );
+}
+
+#[tokio::test]
+async fn a_try_is_found_behind_a_page_of_others_and_is_not_taken_for_another_try() {
+    let market = Market::open().await;
+    let since = market.clock.now();
+    let (payment, card) = (PaymentId(Uuid::new_v4()), market.stripe.leave_card());
+    market.stripe.misbehave(Faults {
+        decline_next: 1,
+        ..Faults::default()
+    });
+    let declined = market.charge(payment, &card).await.unwrap();
+    assert!(matches!(declined, Outcome::Declined(_)), "{declined:?}");
+
+    for _ in 0..100 {
+        market.charge(PaymentId(Uuid::new_v4()), &card).await.unwrap();
+    }
+
+    let find = |attempt| {
+        market
+            .gateways
+            .stripe
+            .find_charge(&card.0, payment, attempt, since)
+    };
+    assert_eq!(find(1).await, Ok(Some(declined)));
+    assert_eq!(find(2).await, Ok(None), "nobody asked for the second try");
 }
 
 #[tokio::test]
@@ -278,6 +304,79 @@ async fn an_open_page_is_closed_and_a_paid_one_says_so() {
         market.stripe.close_checkout(&forgotten, true),
         None,
         "its hour is over"
+    );
+}
+
+#[tokio::test]
+async fn what_became_of_a_payment_is_found_at_its_own_gateway_under_its_own_name() {
+    let market = Market::open().await;
+    let find = |gateway, payment, name| market.gateways.find(gateway, payment, name);
+    let end = |gateway, payment, name| market.gateways.end_in_time(gateway, payment, name);
+    let is_paid = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Paid(_)));
+
+    let (payment, page) = market.page().await;
+    let (other, _) = market.page().await;
+    assert_eq!(
+        find(stripe::NAME, payment, Some(&page)).await,
+        Ok(Some(Outcome::Open))
+    );
+    assert_eq!(
+        end(stripe::NAME, payment, Some(&page)).await,
+        None,
+        "it has no end yet"
+    );
+    market.stripe.close_checkout(&page, true);
+    let found = find(stripe::NAME, payment, Some(&page)).await.unwrap();
+    assert!(is_paid(&found), "{found:?}");
+    assert!(is_paid(&end(stripe::NAME, payment, Some(&page)).await));
+    for (whose, name) in [
+        (other, Some(&*page)),
+        (payment, None),
+        (payment, Some("cs_nobodys")),
+    ] {
+        assert_eq!(find(stripe::NAME, whose, name).await, Ok(None), "{name:?}");
+    }
+    assert_eq!(
+        market.gateways.expire(stripe::NAME, other, Some(&page)).await,
+        Ok(None)
+    );
+
+    // A phone has no page, so no name is needed.
+    let collected = market.collected().await;
+    let found = find(fapshi::NAME, collected, None).await.unwrap();
+    assert!(is_paid(&found), "{found:?}");
+    let refused = PaymentId(Uuid::new_v4());
+    let phone = "670000000".parse().unwrap();
+    let opened = market
+        .gateways
+        .fapshi
+        .request(refused, xaf(5_000), &phone)
+        .await
+        .unwrap();
+    market.fapshi.end(&opened.gateway_id, "FAILED").unwrap();
+    let found = find(fapshi::NAME, refused, None).await.unwrap();
+    assert!(matches!(found, Some(Outcome::Failed(_))), "{found:?}");
+
+    let fails = Faults {
+        fail_next: 1,
+        ..Faults::default()
+    };
+    market.stripe.misbehave(fails);
+    assert_eq!(
+        end(stripe::NAME, payment, Some(&page)).await,
+        None,
+        "nobody waits for a reason"
+    );
+}
+
+#[test]
+fn each_gateway_has_its_own_least() {
+    assert_eq!(least_minor(fapshi::NAME, Currency::XAF), 100);
+    let dollars = least_minor(stripe::NAME, Currency::USD);
+    assert_eq!(dollars, stripe::least_minor(Currency::USD));
+    assert!(
+        (50..100).contains(&dollars),
+        "half a dollar, or what that is in the account's own money"
     );
 }
 

@@ -74,6 +74,8 @@ mod tests {
         let notice = read(plain).unwrap();
         assert_eq!(notice.event_id(), "aB12cD34/SUCCESSFUL");
         assert!(!notice.is_payout());
+        let payout = r#"{"transId":"aB12cD34","status":"SUCCESSFUL","transType":"Payout"}"#;
+        assert!(read(payout).unwrap().is_payout());
         assert_eq!(read(&format!("[{plain}]")), Some(notice));
         let outside = r#"{"transId":"../balance","status":"SUCCESSFUL"}"#;
         for nothing in ["", "{}", "[]", "null", outside, &format!("[{plain},{plain}]")] {

@@ -1,5 +1,13 @@
 //! What Lessonspace is asked and what is read of its answers, however odd they are. Nothing here needs a database.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so and stops"
+)]
+
 use domain::evidence::{Did, Evidence};
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::people::Role;
