@@ -460,3 +460,37 @@ async fn money_for_a_lesson_that_the_platform_calls_off_goes_back_without_a_sess
     assert_eq!(till.at_stripe(), (vec![10_000], vec![10_000]));
     assert_eq!(till.books().await, [0, 0, 0, 0]);
 }
+
+#[tokio::test]
+async fn a_paid_lesson_that_nobody_confirmed_and_that_was_held_is_charged_once_an_operator_agrees() {
+    let till = Till::open().await;
+    let world = &till.world;
+    let pending = Lesson {
+        status: "pending",
+        ..Lesson::starting(Timestamp::now())
+    };
+    let lesson = pending.booked_by(&world.cast, &world.owner).await;
+    let begun = till.begin(CARD, &lesson).await;
+    till.pays(&begun);
+    till.hear(1).await;
+    till.work().await;
+
+    // Nobody confirmed it. When it is over the platform says that it was held.
+    world.travel(61);
+    let held = "UPDATE public.bookings SET status = 'completed' WHERE id = $1";
+    world.owner.execute(held, &[&lesson.id]).await.unwrap();
+    assert_eq!(till.listed(lesson.id).await, ["status"]);
+    let accept = "SELECT accept_change(id, 'olga', 'the tutor wrote to us') FROM booking_changes
+                  WHERE booking_id = $1 AND field = 'status' AND state = 'open'";
+    world.owner.execute(accept, &[&lesson.id]).await.unwrap();
+
+    let reconcile = world.function("reconcile").await;
+    reconcile.invoke(json!({})).await.unwrap();
+    till.settle().await;
+
+    let settled = "sessions WHERE status = 'COMPLETED_ASSUMED'";
+    assert_eq!(world.count(settled).await, 1, "it was never settled");
+    assert_eq!(till.books().await, [0, -9_000, -1_000, 10_000]);
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![]), "given back");
+    assert_eq!(till.told().await, Vec::<String>::new());
+}

@@ -2,11 +2,14 @@
 //! session as far as that can harm nobody; the rest waits for an operator.
 
 use crate::harness::{Function, World, owner_url, request};
+use futures::future::join;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use std::time::Duration;
 use stories::cast::{Lesson, owner};
+use tokio::time::sleep;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -520,6 +523,170 @@ async fn an_operator_may_let_a_cancellation_after_the_start_count() {
 }
 
 #[tokio::test]
+async fn a_lesson_that_was_called_off_and_is_planned_anew_counts_by_its_new_start_once_that_is_accepted() {
+    let beside = Beside::open().await;
+    let (world, tutor) = (&beside.world, beside.world.cast.tutor);
+    let launch = world.function("launch").await;
+    let lesson = world.lesson_in(60).await;
+    let session = beside.session(&lesson).await;
+    beside.write(&lesson, "status = 'cancelled'").await;
+    assert_eq!(beside.settled(session, 1).await[0], "CANCELLED");
+
+    let anew = "status = 'confirmed', session_start_time = session_start_time + interval '1 day'";
+    beside.write(&lesson, anew).await;
+    assert_eq!(beside.listed(&lesson).await, [r#"status: "confirmed""#]);
+    let moved = 60 + 24 * 60;
+    world.travel(moved);
+    let shut = world.call(&launch, "launch/join.json", tutor, &lesson).await;
+    assert_eq!(shut.verdict(), "409 booking-cancelled", "nobody accepted it yet");
+
+    beside.decide("accept", &lesson, "status").await.unwrap();
+
+    assert_eq!(
+        beside.planned(&lesson).await,
+        json!([moved, moved + 60, 60, 20, 40, moved + 60, false]),
+        "the session goes with it"
+    );
+    let joined = world.call(&launch, "launch/join.json", tutor, &lesson).await;
+    assert_eq!(joined.verdict(), "200", "it cannot be held");
+    let ends_at = lesson.ends_at() + jiff::SignedDuration::from_hours(24);
+    world.room_ended(&lesson, ends_at).await;
+    assert_eq!(
+        beside.settled(session, 121).await[0],
+        "CANCELLED",
+        "charged at the time that it no longer has"
+    );
+    assert_eq!(
+        beside.settled(session, moved + 61).await,
+        json!(["COMPLETED_ASSUMED", 10_000, "reached_end"])
+    );
+}
+
+#[tokio::test]
+async fn a_lesson_that_is_planned_anew_after_its_old_hour_is_accepted_with_its_new_start_at_once() {
+    let beside = Beside::open().await;
+    let follow = beside.world.function("follow-bookings").await;
+    let lesson = beside.world.lesson_in(60).await;
+    let session = beside.session(&lesson).await;
+    beside.write(&lesson, "status = 'cancelled'").await;
+    assert_eq!(beside.settled(session, 1).await[0], "CANCELLED");
+
+    // It is heard of when the old hour is over.
+    let silent = "SET session_replication_role = replica;
+        UPDATE public.bookings SET status = 'confirmed', session_start_time = session_start_time + interval '1 day';
+        SET session_replication_role = origin";
+    beside.world.owner.batch_execute(silent).await.unwrap();
+    beside.world.travel(121);
+    follow.invoke(json!({})).await.unwrap();
+    beside.world.travel(0);
+    assert_eq!(
+        beside.listed(&lesson).await,
+        ["start: a time", r#"status: "confirmed""#]
+    );
+
+    let alone = beside.decide("accept", &lesson, "start").await;
+    assert!(
+        alone.as_ref().is_err_and(|why| why.contains("settled")),
+        "a time for a lesson that is called off: {alone:?}"
+    );
+    beside.decide("accept", &lesson, "status").await.unwrap();
+
+    assert_eq!(
+        beside.listed(&lesson).await,
+        Vec::<String>::new(),
+        "its start needs no second decision"
+    );
+    let moved = 60 + 24 * 60;
+    let copy = beside.copy(&lesson).await;
+    assert_eq!((&copy[0], &copy[7]), (&json!("confirmed"), &json!(moved)));
+    assert_eq!(
+        beside.planned(&lesson).await,
+        json!([moved, moved + 60, 60, 20, 40, moved + 60, false])
+    );
+    assert_eq!(
+        beside.settled(session, moved + 61).await,
+        json!(["COMPLETED_ASSUMED", 10_000, "nothing_contrary"])
+    );
+}
+
+#[tokio::test]
+async fn who_was_marked_absent_from_the_old_hour_is_not_absent_from_the_new_one() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let mark = world.function("mark-no-show").await;
+    let is_marked = |session: Uuid| {
+        let token = world.identity.token(world.cast.tutor);
+        mark.call(request("mark-no-show/mark.json", &token, session))
+    };
+    let (by_minutes, by_a_day) = (world.lesson_in(-30).await, world.lesson_in(-30).await);
+    let (came, stayed_away) = (beside.session(&by_minutes).await, beside.session(&by_a_day).await);
+    for session in [came, stayed_away] {
+        let marked = is_marked(session).await;
+        assert_eq!(marked.status, 200, "{}", marked.body);
+    }
+
+    for (lesson, later) in [(&by_minutes, "5 minutes"), (&by_a_day, "1 day")] {
+        let moved = format!("session_start_time = session_start_time + interval '{later}'");
+        beside.write(lesson, &moved).await;
+        beside.decide("accept", lesson, "start").await.unwrap();
+    }
+
+    assert_eq!(
+        beside.settled(came, 36).await,
+        json!(["COMPLETED_ASSUMED", 10_000, "nothing_contrary"]),
+        "by five minutes: the mark would fit the new hour, too"
+    );
+
+    // Whoever stays away from the new hour is marked in it.
+    world.travel(24 * 60);
+    let marked = is_marked(stayed_away).await;
+    assert_eq!(marked.status, 200, "{}", marked.body);
+    assert_eq!(
+        beside.settled(stayed_away, 24 * 60 + 31).await,
+        json!(["NO_SHOW_STUDENT", 5_000, "student_no_show"]),
+        "by a day: the new mark counts"
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_lesson_was_moved_whose_session_is_called_off() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let (by_them, with_us) = (world.lesson_in(60).await, world.lesson_in(60).await);
+    let (theirs, ours) = (beside.session(&by_them).await, beside.session(&with_us).await);
+    let a_day_later = "session_start_time = session_start_time + interval '1 day'";
+    let told = |lesson: &Lesson| {
+        let booking = lesson.id;
+        let moves = format!("notifications WHERE kind = 'lesson_moved' AND booking_id = '{booking}'");
+        async move { world.count(&moves).await }
+    };
+    for lesson in [&by_them, &with_us] {
+        beside.write(lesson, a_day_later).await;
+        assert_eq!(told(lesson).await, 3, "client, tutor and student are told");
+    }
+
+    beside.write(&by_them, "status = 'cancelled'").await;
+    let cancel = world.function("cancel-session").await;
+    let token = world.identity.token(world.cast.parent);
+    let called_off = cancel
+        .call(request("cancel-session/cancel.json", &token, ours))
+        .await;
+    assert_eq!(called_off.status, 200, "{}", called_off.body);
+    for (lesson, session) in [(&by_them, theirs), (&with_us, ours)] {
+        assert_eq!(beside.settled(session, 1).await[0], "CANCELLED");
+
+        beside.write(lesson, a_day_later).await;
+
+        assert_eq!(
+            beside.copy(lesson).await[7],
+            60 + 2 * 24 * 60,
+            "the copy follows all the same"
+        );
+        assert_eq!(told(lesson).await, 3, "told to come to what is not held");
+    }
+}
+
+#[tokio::test]
 async fn consent_to_recording_is_withdrawn_at_any_time_and_given_only_before_the_agreement() {
     let beside = Beside::open().await;
     let lesson = beside.world.lesson_in(-4).await;
@@ -708,14 +875,15 @@ async fn who_waited_for_the_copy_looks_again_before_they_write() {
         follower.execute(follow, &[&booking]).await.unwrap();
     });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while beside
-        .world
-        .owner
-        .query_one(waits, &[])
-        .await
-        .unwrap()
-        .get::<_, i64>(0)
-        == 0
+    while !late.is_finished()
+        && beside
+            .world
+            .owner
+            .query_one(waits, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            == 0
     {
         tokio::task::yield_now().await;
     }
@@ -833,6 +1001,56 @@ async fn a_time_that_is_none_stops_nobodys_settlement_and_hides_no_cancellation(
 }
 
 #[tokio::test]
+async fn a_booking_without_a_length_stops_nobody_and_gets_its_session_with_its_length() {
+    let beside = Beside::open().await;
+    let world = &beside.world;
+    let reconcile = world.function("reconcile").await;
+    let other = world.lesson_in(60).await;
+    let pending = Lesson {
+        id: Uuid::new_v4(),
+        status: "pending",
+        ..other
+    };
+    let lesson = pending.booked_by(&world.cast, &world.owner).await;
+
+    beside
+        .write(&lesson, "status = 'confirmed', session_duration = NULL")
+        .await;
+    beside
+        .write(
+            &other,
+            "session_start_time = session_start_time + interval '1 hour'",
+        )
+        .await;
+    assert_eq!(
+        world.count("follow_failures").await,
+        0,
+        "it could not be followed"
+    );
+    let copy = beside.copy(&lesson).await;
+    assert_eq!(
+        (&copy[0], &copy[6], &copy[8]),
+        (&json!("confirmed"), &Value::Null, &json!(true)),
+        "agreed, without a length"
+    );
+    assert_eq!(beside.copy(&other).await[7], 120);
+
+    let its_session = format!("sessions WHERE booking_id = '{}'", lesson.id);
+    reconcile.invoke(json!({})).await.unwrap();
+    assert_eq!(world.count("sessions").await, 1, "the other one gets its session");
+    assert_eq!(world.count(&its_session).await, 0, "a session of no length");
+
+    beside.write(&lesson, "session_duration = 60").await;
+    beside.decide("accept", &lesson, "minutes").await.unwrap();
+    reconcile.invoke(json!({})).await.unwrap();
+    assert_eq!(world.count(&its_session).await, 1, "now it can be held");
+    assert_eq!(
+        beside.planned(&lesson).await,
+        json!([60, 120, 60, 20, 40, 120, false])
+    );
+}
+
+#[tokio::test]
 async fn a_cancellation_comes_through_whatever_else_cannot_be_read() {
     let beside = Beside::open().await;
     let lesson = beside.world.lesson_in(60).await;
@@ -929,6 +1147,48 @@ async fn an_operator_decides_about_what_they_saw() {
     beside.write(&lesson, "price_currency = 'ABC'").await;
     let refused = beside.decide("accept", &lesson, "price").await;
     assert!(refused.is_err(), "a lesson that is sold changes its currency");
+}
+
+/// Until somebody waits for what this connection holds; tells whether anybody ever did.
+async fn is_waited_for(holder: &Client) -> bool {
+    let waits = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+    for _ in 0..500 {
+        if !holder.query(waits, &[]).await.unwrap().is_empty() {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn an_operator_who_accepts_a_change_while_its_session_is_settled_comes_too_late() {
+    let beside = Beside::open().await;
+    let lesson = beside.world.lesson_in(60).await;
+    let session = beside.session(&lesson).await;
+    beside.write(&lesson, "price_minor = 4000").await;
+    let settling = owner(&owner_url(&beside.name().await)).await;
+    let settle = format!(
+        "BEGIN; SELECT FROM sessions WHERE id = '{session}' FOR UPDATE;
+         UPDATE sessions SET status = 'COMPLETED_ASSUMED', decisions = 1, settled_at = now(), due_at = NULL
+         WHERE id = '{session}'"
+    );
+    settling.batch_execute(&settle).await.unwrap();
+
+    let (accepted, is_waited_for) = join(beside.decide("accept", &lesson, "price"), async {
+        let is_waited_for = is_waited_for(&settling).await;
+        settling.batch_execute("COMMIT").await.unwrap();
+        is_waited_for
+    })
+    .await;
+
+    assert!(is_waited_for, "nobody waits for who settles it");
+    assert!(
+        accepted.as_ref().is_err_and(|why| why.contains("settled")),
+        "what was settled already: {accepted:?}"
+    );
+    assert_eq!(beside.listed(&lesson).await.len(), 1, "the change is lost");
+    assert_eq!(beside.copy(&lesson).await[4], 10_000);
 }
 
 #[tokio::test]
@@ -1229,6 +1489,14 @@ async fn an_accepted_move_keeps_what_the_provider_saw() {
 
     beside.decide("accept", &lesson, "start").await.unwrap();
 
+    let not_yet = beside.settled(session, 41).await;
+    assert_eq!(
+        not_yet,
+        json!(null),
+        "decided before anybody asked about the new time"
+    );
+    let answered = "UPDATE sessions s SET asked_at = closes_at(s), due_at = closes_at(s) WHERE id = $1";
+    beside.world.owner.execute(answered, &[&session]).await.unwrap();
     assert_eq!(
         beside.settled(session, 45).await,
         json!(["EARLY_END_SHORT", 0, "ended_early"])

@@ -36,7 +36,6 @@ const CLIENTS: usize = 1_000;
 const WORKERS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "some minutes, and not green each time; run by `cargo test -p stories --test stories -- --ignored histories`"]
 async fn thousands_of_histories_end_in_one_outcome_each() {
     let seed = std::env::var("HISTORIES_SEED").map_or(1815, |seed| seed.parse().unwrap());
     let histories = std::env::var("HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());

@@ -58,6 +58,14 @@ fn amounts(charge: &Value) -> Value {
     ])
 }
 
+/// What a person was told of a lesson, with the outcomes that this named.
+async fn told(world: &World, person: Uuid, lesson: &Lesson) -> Vec<String> {
+    let sql = "SELECT concat_ws(' ', kind, data ->> 'status') FROM notifications
+               WHERE profile_id = $1 AND booking_id = $2 ORDER BY id";
+    let rows = world.owner.query(sql, &[&person, &lesson.id]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 async fn ledger_sum(world: &World) -> i64 {
     let sql = "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entries";
     world.owner.query_one(sql, &[]).await.unwrap().get(0)
@@ -371,6 +379,36 @@ async fn a_cancelled_session_costs_nothing_and_its_room_stays_shut() {
         world.count("ledger_entries").await,
         3,
         "the other session's, which was held"
+    );
+}
+
+#[tokio::test]
+async fn that_a_client_calls_a_lesson_off_is_told_to_its_tutor_once() {
+    let world = World::new().await;
+    let (called_off, held) = (world.lesson_in(10).await, world.lesson_in(-61).await);
+    let id = session(&world, &called_off).await;
+    session(&world, &held).await;
+    let cancel = world.function("cancel-session").await;
+
+    for _ in 0..2 {
+        let sample = "cancel-session/cancel.json";
+        let reply = call(&world, &cancel, sample, world.cast.parent, id).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
+    tick(&world).await;
+
+    for (who, person) in [("the tutor", world.cast.tutor), ("the client", world.cast.parent)] {
+        let told = told(&world, person, &called_off).await;
+        assert_eq!(told, ["lesson_settled CANCELLED"], "{who}");
+    }
+    assert_eq!(
+        told(&world, world.cast.parent, &held).await,
+        ["lesson_settled COMPLETED_ASSUMED"]
+    );
+    assert_eq!(
+        told(&world, world.cast.tutor, &held).await,
+        Vec::<String>::new(),
+        "what a client is charged is not the tutor's business"
     );
 }
 

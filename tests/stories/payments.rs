@@ -1,9 +1,9 @@
 //! Paying: what is asked of gateways, what comes of it, and what the books say afterwards. The gateways' own
 //! record is the judge of what was charged.
 
-use crate::harness::{Function, Reply, World, letter_event, request};
-use domain::gateway::{Finding, Outcome, Paid};
-use domain::ids::PaymentId;
+use crate::harness::{Function, Reply, World, letter_event, owner_url, request};
+use domain::gateway::{Finding, Outcome, Paid, Refunded};
+use domain::ids::{BookingId, PaymentId, RefundId};
 use domain::money::Money;
 use futures::future::join_all;
 use iso_currency::Currency;
@@ -13,8 +13,9 @@ use platform::database::Database;
 use platform::ids::Ids;
 use serde_json::{Value, json};
 use simulators::mailbox::{Faults, Letter};
-use store::payments::{Overview, Reconciled};
-use stories::cast::Lesson;
+use std::time::Duration;
+use store::payments::{Entered, Overview, Reconciled};
+use stories::cast::{Lesson, owner};
 use uuid::Uuid;
 
 pub(crate) const CARD: &str = "start-payment/card.json";
@@ -300,6 +301,38 @@ impl Till {
         let sql = "SELECT ask_for('look_at_tab', 'payments', 'booking_id', id, now() - interval '1 day') FROM bookings";
         self.world.owner.execute(sql, &[]).await.unwrap();
         self.work().await;
+    }
+
+    /// The platform writes into its booking, by its own SQL.
+    async fn platform_writes(&self, lesson: &Lesson, set: &str) {
+        let sql = format!("UPDATE public.bookings SET {set} WHERE id = $1");
+        assert_eq!(
+            self.world.owner.execute(&sql, &[&lesson.id]).await.unwrap(),
+            1,
+            "{set}"
+        );
+    }
+
+    /// An operator lets count what the platform says of one field of an agreed booking.
+    async fn operator_accepts(&self, lesson: &Lesson, field: &str) {
+        let sql = "SELECT accept_change(id, 'Olu', 'both of them wrote to us') FROM booking_changes
+                   WHERE booking_id = $1 AND field = $2 AND state = 'open'";
+        let accepted = self.world.owner.execute(sql, &[&lesson.id, &field]).await;
+        assert_eq!(accepted.unwrap(), 1, "no change of the {field} is listed");
+    }
+
+    /// Until some statement waits for a lock that another has.
+    async fn until_somebody_waits(&self) {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        for _ in 0..500 {
+            let waiting = self.world.owner.query_one(sql, &[]).await.unwrap();
+            if waiting.get::<_, i64>(0) > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nobody waits");
     }
 
     async fn cancelled(&self, session: Uuid) {
@@ -1012,6 +1045,32 @@ async fn disputed_money_leaves_the_books_at_once_and_comes_back_if_it_is_won() {
 }
 
 #[tokio::test]
+async fn the_client_alone_is_told_once_that_a_dispute_was_lost() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    till.paid_by_card(&lesson).await;
+    let paid = till.world.stripe.record("payment_intent");
+    let intent = paid[0]["id"].as_str().unwrap();
+    till.world.stripe.dispute(intent, "needs_response");
+    till.hear(2).await;
+    assert_eq!(
+        till.told().await,
+        Vec::<String>::new(),
+        "their bank is still to decide"
+    );
+
+    // Each event comes twice, and there are two of them.
+    for _ in 0..2 {
+        till.world.stripe.dispute(intent, "lost");
+        till.hear(2).await;
+    }
+
+    assert_eq!(till.told().await, ["dispute_lost"]);
+    let told = "notifications WHERE kind = 'dispute_lost'";
+    assert_eq!(till.world.count(told).await, 1, "somebody else was told, too");
+}
+
+#[tokio::test]
 async fn what_other_software_on_the_account_does_is_forgotten() {
     let till = Till::open().await;
     till.world.stripe.dispute("pi_of-other-software", "lost");
@@ -1415,6 +1474,73 @@ async fn a_refund_that_failed_is_tried_again_or_settled_by_an_operator_whose_nam
 }
 
 #[tokio::test]
+async fn whose_refund_failed_was_made_after_all_and_came_back_was_last_told_that_it_failed() {
+    let till = Till::open().await;
+    half_could_not_go_back(&till).await;
+    let refund = "SELECT id, gateway_id FROM refunds";
+    let refund = till.world.owner.query_one(refund, &[]).await.unwrap();
+    let (id, gateway_id) = (RefundId(refund.get(0)), refund.get::<_, String>(1));
+
+    let done = Refunded::Done {
+        gateway_id: gateway_id.clone(),
+        fee: None,
+    };
+    let came_back = Refunded::Failed {
+        gateway_id: Some(gateway_id),
+        reason: "expired_or_canceled_card".into(),
+    };
+    let (database, ids, now) = till.hands();
+    for found in [done, came_back] {
+        let finding = Finding::Refund(id, found);
+        let entered = store::payments::enter(&database, &finding, &ids, now).await;
+        assert_eq!(entered.unwrap(), Entered::Yes, "{finding:?}");
+    }
+
+    assert_eq!(till.refunds().await, ["failed expired_or_canceled_card"]);
+    assert_eq!(till.told().await, ["refund_failed", "refunded", "refund_failed"]);
+}
+
+#[tokio::test]
+async fn what_a_correction_has_made_due_again_is_not_settled_by_hand() {
+    let till = Till::open().await;
+    let (_, session) = half_could_not_go_back(&till).await;
+    let books = till.books().await;
+
+    till.corrected_to_full(session).await;
+    let refused = till.operator("settle_refund").await.unwrap_err();
+
+    let why = refused.as_db_error().map(tokio_postgres::error::DbError::message);
+    assert_eq!(
+        why,
+        Some("the lesson costs that money by now: nothing is to be given back")
+    );
+    assert_eq!(
+        till.overview().await.failed_refunds,
+        1,
+        "it still waits for a person"
+    );
+    assert_eq!(till.books().await, books);
+    assert_eq!(till.world.count("operator_actions").await, 0);
+}
+
+#[tokio::test]
+async fn after_a_refund_was_settled_by_hand_its_tab_is_looked_at() {
+    let till = Till::open().await;
+    let (lesson, _) = half_could_not_go_back(&till).await;
+
+    assert_eq!(till.operator("settle_refund").await.unwrap(), 1);
+
+    till.relay.invoke(json!({})).await.unwrap();
+    let jobs = till.world.queued_in(&till.world.payments).await;
+    assert_eq!(jobs.len(), 1, "nobody looks whether it is still right: {jobs:?}");
+    let job: Value = serde_json::from_str(jobs[0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&job["type"], &job["payload"]["booking_id"]),
+        (&json!("look_at_tab"), &json!(lesson.id))
+    );
+}
+
+#[tokio::test]
 async fn an_adjustment_balances_and_needs_a_name_and_a_reason() {
     let till = Till::open().await;
     let adjust = async |from: &str, to: &str, minor: i64, by: &str| {
@@ -1518,6 +1644,39 @@ async fn a_payout_that_is_refused_is_tried_again_before_a_person_is_asked() {
     till.hear(1).await;
     assert_eq!(till.refunds().await, ["done"]);
     assert_eq!(till.world.fapshi.record("Payout").len(), 1);
+}
+
+#[tokio::test]
+async fn a_refund_that_waits_for_its_next_try_is_no_money_given_back_and_nobody_pays_twice() {
+    let till = Till::open().await;
+    let lesson = till.in_francs(0).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    let begun = till.begin(PHONE, &lesson).await;
+    till.ends(&begun.body["id"], "SUCCESSFUL");
+    till.hear(1).await;
+    let wrong = "UPDATE payments SET payer_phone = '1' WHERE method = 'mobile_money'";
+    till.world.owner.execute(wrong, &[]).await.unwrap();
+    till.world.travel(25);
+    till.no_show(session).await;
+    till.work().await;
+    assert_eq!(till.refunds().await, ["opening refused"]);
+
+    till.corrected_to_full(session).await;
+    till.look_at_everything().await;
+
+    assert_eq!(till.refunds().await, ["closed not_due"]);
+    assert_eq!(
+        till.at_stripe().0,
+        Vec::<i64>::new(),
+        "half is collected again that never went back"
+    );
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 nothing-to-pay");
+
+    // When its next try would have been, nothing goes back either.
+    till.world.travel(25 + 11);
+    till.work().await;
+    assert_eq!(till.world.fapshi.record("Payout"), Vec::<Value>::new());
 }
 
 #[tokio::test]
@@ -1641,4 +1800,164 @@ async fn a_charge_is_told_to_whose_card_it_was_and_a_fee_that_is_told_late_enter
             .unwrap();
     }
     assert_eq!(till.balance("gateway_fees").await - before, 150);
+}
+
+// What changes meanwhile --------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn who_waits_while_the_price_changes_is_asked_for_the_new_one() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        status: "pending",
+        ..Lesson::starting(Timestamp::now() + SignedDuration::from_mins(60))
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    let name = "SELECT current_database()::text";
+    let name: String = till.world.owner.query_one(name, &[]).await.unwrap().get(0);
+    let platform = owner(&owner_url(&name)).await;
+    let dearer = format!(
+        "BEGIN; UPDATE public.bookings SET price_minor = 12000 WHERE id = '{}'",
+        lesson.id
+    );
+    platform.batch_execute(&dearer).await.unwrap();
+
+    let (begun, ()) = futures::future::join(till.begin(CARD, &lesson), async {
+        till.until_somebody_waits().await;
+        platform.batch_execute("COMMIT").await.unwrap();
+    })
+    .await;
+
+    assert_eq!(
+        (begun.status, &begun.body["amount"]["amount"]),
+        (201, &json!(12_000)),
+        "{}",
+        begun.body
+    );
+    let page = till.world.stripe.record("checkout.session");
+    assert_eq!(page[0]["amount_total"], 12_000, "the page says otherwise");
+}
+
+#[tokio::test]
+async fn a_card_is_charged_only_what_is_missing_though_the_rest_comes_to_light_while_it_is_about_to_be() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        price: 2_000,
+        currency: "XAF",
+        ..Lesson::starting(Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    let link = till.paid_in_silence(LINK, &lesson).await;
+    till.platform_writes(&lesson, "price_minor = 5000").await;
+    till.operator_accepts(&lesson, "price").await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(61);
+
+    // The look that finds the link paid has written down before that it may charge the whole.
+    till.settle().await;
+
+    assert_eq!(till.status(&link).await, "paid");
+    assert_eq!(till.at_stripe().0, [3_000], "as it was asked for");
+    let written = "SELECT concat_ws(' ', status, amount_minor) FROM payments WHERE method = 'saved_card'";
+    let written: String = till.world.owner.query_one(written, &[]).await.unwrap().get(0);
+    assert_eq!(written, "paid 3000", "as it is written down");
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+}
+
+#[tokio::test]
+async fn a_card_is_charged_only_what_is_missing_though_a_worker_died_before_it_knew_how_much_that_is() {
+    let till = Till::open().await;
+    let lesson = Lesson {
+        price: 2_000,
+        currency: "XAF",
+        ..Lesson::starting(Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
+    let link = till.paid_in_silence(LINK, &lesson).await;
+    till.platform_writes(&lesson, "price_minor = 5000").await;
+    till.operator_accepts(&lesson, "price").await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(61);
+    till.tick().await;
+
+    // It has looked, and asked no gateway of anything.
+    let (database, _, now) = till.hands();
+    let look = store::payments::look_at_tab(&database, BookingId(lesson.id), now).await;
+    assert!(look.unwrap().is_some_and(|open| open.collection().is_some()));
+
+    till.work().await;
+
+    assert_eq!(till.status(&link).await, "paid");
+    assert_eq!(till.at_stripe(), (vec![3_000], vec![]), "of 5,000");
+    assert_eq!(till.refunds().await, Vec::<String>::new(), "what was too much");
+    assert_eq!(till.books().await, [0, -4_500, -500, 5_000]);
+}
+
+#[tokio::test]
+async fn nothing_is_charged_beside_a_collection_that_was_overtaken_while_that_may_be_under_way() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(0).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(21);
+    till.no_show(session).await;
+    let jobs = till.settled_jobs().await;
+    till.world.stripe.misbehave(Faults {
+        vanish_next: 1,
+        ..Faults::default()
+    });
+    assert_eq!(
+        till.capture.consume(&jobs).await.len(),
+        1,
+        "nobody knows whether half was charged"
+    );
+
+    till.corrected_to_full(session).await;
+
+    assert_eq!(
+        till.capture.consume(&jobs).await.len(),
+        1,
+        "the whole is charged beside a half that may be on its way"
+    );
+    assert_eq!(till.at_stripe().0, Vec::<i64>::new());
+
+    // By then the request has arrived or never will.
+    till.world.travel(24);
+    assert_eq!(till.capture.consume(&jobs).await, Vec::<String>::new());
+    till.work().await;
+    assert_eq!(till.at_stripe().0, [10_000]);
+    let overtaken = "payments WHERE method = 'saved_card' AND status = 'closed' AND reason = 'not_needed'";
+    assert_eq!(till.world.count(overtaken).await, 1);
+}
+
+#[tokio::test]
+async fn a_lesson_that_was_called_off_and_is_planned_again_costs_its_price_again() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    till.session(&lesson).await;
+    till.platform_writes(&lesson, "status = 'cancelled'").await;
+    till.settle().await;
+    let costs_nothing = "charges WHERE status = 'CANCELLED' AND charge_minor = 0";
+    assert_eq!(till.world.count(costs_nothing).await, 1);
+    assert_eq!(till.begin(CARD, &lesson).await.verdict(), "409 booking-cancelled");
+
+    till.platform_writes(
+        &lesson,
+        "status = 'confirmed', session_start_time = now() + interval '2 days'",
+    )
+    .await;
+    till.operator_accepts(&lesson, "status").await;
+
+    let begun = till.begin(CARD, &lesson).await;
+    assert_eq!(
+        (begun.status, &begun.body["amount"]["amount"]),
+        (201, &json!(10_000)),
+        "{}",
+        begun.body
+    );
+    till.pays(&begun);
+    till.hear(1).await;
+    till.work().await;
+    assert_eq!(till.at_stripe(), (vec![10_000], vec![]), "it went back");
 }

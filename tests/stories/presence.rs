@@ -2,16 +2,22 @@
 //! vendor tells of it, late, or not at all; the schedules run minute by minute; and in the end everybody pays for what
 //! happened, once.
 
-use crate::harness::{API_KEY, Function, Reply, World, request, webhook_event};
+use crate::harness::{API_KEY, Function, Reply, World, owner_url, request, webhook_event};
 use crate::payments::{CARD, Till};
 use domain::evidence::{Did, Evidence, Mark, Side, Span};
+use domain::ids::BookingId;
+use futures::future::join3;
 use jiff::{SignedDuration, Timestamp};
+use platform::database::Database;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use simulators::lessonspace::{Faults, Quirk, Webhook};
-use stories::cast::{Cast, Lesson};
+use std::time::Duration;
+use store::lessons::{self, Report};
+use stories::cast::{Cast, Lesson, owner};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 const JOIN: &str = "launch/join.json";
@@ -28,6 +34,9 @@ const CANCELLED: &str = "CANCELLED";
 
 /// A vendor that does not answer is waited for so long after the room has closed.
 const GIVES_UP_AT: i64 = 75 + 24 * 60;
+
+/// So long a story waits for what has to happen at once.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 // What happens in a room -----------------------------------------------------------------------------------------
 
@@ -702,6 +711,175 @@ async fn a_vendor_that_does_not_answer_is_asked_ever_more_rarely_and_after_a_day
     assert_eq!(school.notifications(&lesson).await, told);
 }
 
+#[tokio::test]
+async fn a_room_of_which_an_end_was_told_is_asked_about_until_its_list_shows_it() {
+    let world = World::proving().await;
+    world.lessonspace.behave([Quirk::Lags]);
+    let mut school = School::open(&world, 60).await;
+    let play = school.play("T 0 - 45; L 0 - 45").await;
+    let (lesson, mut plays) = (play.lesson, [play]);
+    for minute in [-15, 0, 45, 46] {
+        school.pass(&mut plays, minute).await;
+    }
+
+    // The message that told of it is lost for good.
+    assert!(!school.returned.is_empty(), "the end is listed at once");
+    school.returned.clear();
+    for minute in [60, 61, 75, 76] {
+        school.pass(&mut plays, minute).await;
+        assert_eq!(school.decisions(&lesson).await, nothing(), "settled at {minute}");
+    }
+
+    world.lessonspace.lag(false);
+    let again = school.asks_at(&lesson).await;
+    let again = again.expect("nobody asks about the end that was told");
+    world.travel_to(again);
+    school.tick().await;
+
+    let minute = again.duration_since(school.starts_at).as_mins();
+    assert_eq!(school.decisions(&lesson).await, [decided(EARLY, minute)]);
+    let later = school.asks_at(&lesson).await;
+    assert_eq!(later, None, "asked about although its end is listed");
+}
+
+#[tokio::test]
+async fn a_room_that_somebody_has_not_left_when_it_closes_is_asked_about_until_its_end_is_listed() {
+    let world = World::proving().await;
+    let get_booking = world.function("get-booking").await;
+    let mut school = School::open(&world, 60).await;
+    let play = school.play("T 0 - 78; L 0 - 78").await;
+    let (lesson, mut plays) = (play.lesson, [play]);
+    let ended_at = async || {
+        let parent = world.cast.parent;
+        let card = world.call(&get_booking, "get-booking/card.json", parent, &lesson);
+        card.await.body["meeting_ended_at"].clone()
+    };
+    for minute in [-15, 0, 60, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+    assert_eq!(ended_at().await, Value::Null, "they are still there");
+
+    // They go, and what tells of it is lost for good.
+    world.lessonspace.behave([Quirk::Silent]);
+    school.pass(&mut plays, 79).await;
+    assert_eq!(ended_at().await, Value::Null, "nobody has told of it");
+    let again = school.asks_at(&lesson).await;
+    world.travel_to(again.expect("nobody asks about those who were still there"));
+    school.tick().await;
+
+    let ended_at: Timestamp = ended_at().await.as_str().unwrap().parse().unwrap();
+    let minutes = ended_at.duration_since(school.starts_at).as_mins();
+    assert_eq!(minutes, 78, "the card shows another end");
+    let later = school.asks_at(&lesson).await;
+    assert_eq!(later, None, "asked about although its end is listed");
+    assert_eq!(school.decisions(&lesson).await, [decided(COMPLETED, 60)]);
+}
+
+#[tokio::test]
+async fn a_recording_that_its_list_shows_late_is_asked_for_where_it_was_allowed() {
+    let world = World::proving().await;
+    world.lessonspace.behave([Quirk::RecordingsPrepare]);
+    let mut school = School::open(&world, 60).await;
+    let mut plays = school.plays(&["T 0 - 61; L 0 - 61"; 2]).await;
+    let [open, shy] = std::array::from_fn(|n| plays[n].lesson);
+    school.platform_writes(&shy, "recording_consent = false").await;
+
+    for minute in [-15, 0, 60, 61, 62, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+    assert_eq!(school.asks_at(&shy).await, None, "there is nothing to ask for");
+
+    // It takes the vendor an hour.
+    let mut again = school.asks_at(&open).await;
+    while let Some(next) = again.filter(|next| *next < school.at(135)) {
+        world.travel_to(next);
+        school.tick().await;
+        again = school.asks_at(&open).await;
+    }
+    assert_eq!(world.booking(&open).await["recording_url"], Value::Null);
+    world.lessonspace.behave([]);
+    world.travel_to(again.expect("nobody asks for the recording"));
+    school.tick().await;
+
+    let address = &world.booking(&open).await["recording_url"];
+    assert!(address.is_string(), "it is never found: {address}");
+    let later = school.asks_at(&open).await;
+    assert_eq!(later, None, "asked about although it is there");
+    assert_eq!(world.booking(&shy).await["recording_url"], Value::Null);
+}
+
+#[tokio::test]
+async fn whoever_alone_pressed_join_and_was_not_seen_in_the_room_did_not_come() {
+    let world = World::proving().await;
+    let (tutor, student) = (world.cast.tutor, world.cast.student);
+    let mut school = School::open(&world, 60).await;
+    let mut lessons = Vec::new();
+    for (pressed, outcome) in [
+        (vec![tutor], NOBODY),
+        (vec![student], NOBODY),
+        // Where both did, the vendor may have missed them: that costs neither.
+        (vec![tutor, student], COMPLETED),
+    ] {
+        lessons.push((school.lesson().await, pressed, outcome));
+    }
+    school.pass(&mut [], -15).await;
+
+    school.happen(&mut [], 2).await;
+    for (lesson, pressed, _) in &lessons {
+        for who in pressed {
+            let joined = world.call(&school.launch, JOIN, *who, lesson).await;
+            assert_eq!(joined.status, 200, "{}", joined.body);
+        }
+    }
+    for minute in [60, 61, 74] {
+        school.pass(&mut [], minute).await;
+        assert_eq!(world.count("charges").await, 0, "settled at {minute}");
+    }
+
+    school.pass(&mut [], 75).await;
+    for (lesson, pressed, outcome) in &lessons {
+        assert_eq!(
+            school.decisions(lesson).await,
+            [decided(outcome, 75)],
+            "after {} pressed Join, and the vendor saw nobody",
+            pressed.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_answers_after_the_settlement_that_it_saw_nobody_is_listened_to() {
+    let world = World::proving().await;
+    let (mark, tutor) = (world.function("mark-no-show").await, world.cast.tutor);
+    let mut school = School::open(&world, 60).await;
+    let lesson = school.lesson().await;
+    school.pass(&mut [], -15).await;
+
+    // The tutor presses Join and never enters; the learner never comes.
+    school.happen(&mut [], 1).await;
+    let joined = world.call(&school.launch, JOIN, tutor, &lesson).await;
+    assert_eq!(joined.status, 200, "{}", joined.body);
+    school.happen(&mut [], 21).await;
+    let marked = school.call(&mark, MARK, tutor, &lesson).await;
+    assert_eq!(marked.status, 200, "{}", marked.body);
+
+    // It is settled before anybody has asked the vendor.
+    school.happen(&mut [], 60).await;
+    school.charges.invoke(json!({})).await.unwrap();
+    assert_eq!(school.decisions(&lesson).await, [decided(NO_STUDENT, 60)]);
+
+    school.tick().await;
+    school.pass(&mut [], 75).await;
+
+    assert_eq!(
+        school.decisions(&lesson).await,
+        [decided(NO_STUDENT, 60), decided(NOBODY, 75)],
+        "that the vendor saw nobody is no news"
+    );
+    let told = ["no_show_marked", "lesson_settled", "lesson_corrected"];
+    assert_eq!(school.notifications(&lesson).await, told);
+}
+
 impl School<'_> {
     /// What is known of a lesson's room, with the vendor's ids of its sessions replaced by their order, and without when
     /// somebody pressed Join.
@@ -1027,6 +1205,11 @@ async fn a_booking_that_is_moved_owes_nothing_for_its_old_hour() {
         school.pass(&mut plays, minute).await;
     }
     assert_eq!(school.decisions(&lesson).await.len(), 1);
+    assert_eq!(
+        school.asks_at(&lesson).await,
+        None,
+        "nothing of the new hour is owed"
+    );
 }
 
 #[tokio::test]
@@ -1104,7 +1287,9 @@ fn some_evidence(random: &mut StdRng) -> Evidence {
         });
     }
     for _ in 0..random.random_range(0..4) {
-        let side = *[Side::Tutor, Side::Learner, Side::Nobody].choose(random).unwrap();
+        let side = *[Side::Tutor, Side::Learner, Side::Nobody, Side::Unclear]
+            .choose(random)
+            .unwrap();
         some.people.insert(name(random), side);
     }
     some
@@ -1131,6 +1316,150 @@ async fn the_database_merges_evidence_as_the_domain_does_in_any_order() {
         let read: Evidence = serde_json::from_value(merged[0].clone()).unwrap();
         assert_eq!(read, expected, "{a} {b} {c}");
     }
+}
+
+/// That there was a span of this name.
+fn seen(name: &str) -> Evidence {
+    let span = Span {
+        began_at: Timestamp::UNIX_EPOCH,
+        ended_at: None,
+        is_idled: false,
+        is_recorded: false,
+    };
+    Evidence {
+        spans: [(name.to_owned(), span)].into(),
+        ..Evidence::default()
+    }
+}
+
+impl School<'_> {
+    /// The names of the spans of which a lesson's booking knows, and its session.
+    async fn spans(&self, lesson: &Lesson) -> Vec<Value> {
+        let sql = "SELECT jsonb_build_array(
+                       (SELECT jsonb_agg(span ORDER BY span) FROM jsonb_object_keys(b.evidence -> 'spans') AS span),
+                       (SELECT jsonb_agg(span ORDER BY span) FROM jsonb_object_keys(s.evidence -> 'spans') AS span))
+                   FROM bookings b JOIN sessions s ON s.booking_id = b.id WHERE b.id = $1";
+        self.list(sql, lesson).await
+    }
+}
+
+#[tokio::test]
+async fn reports_that_are_entered_at_the_same_time_take_nothing_from_each_other() {
+    let world = World::proving().await;
+    let mut school = School::open(&world, 60).await;
+    let lesson = school.lesson().await;
+    school.pass(&mut [], -15).await;
+
+    // One is being entered, and two more have to wait for it.
+    let own = "SELECT current_database()::text";
+    let own: String = world.owner.query_one(own, &[]).await.unwrap().get(0);
+    let holder = owner(&owner_url(&own)).await;
+    let enter = "UPDATE bookings SET evidence = $2 WHERE id = $1";
+    let first = serde_json::to_value(seen("a")).unwrap();
+    holder.batch_execute("BEGIN").await.unwrap();
+    holder.execute(enter, &[&lesson.id, &first]).await.unwrap();
+
+    let ours = [(); 2].map(|()| Database::at(&world.environment["DATABASE_URL"]));
+    let (booking, now) = (BookingId(lesson.id), school.at(-15));
+    let apply = async |database: &Database, name: &str| {
+        let report = Report {
+            evidence: seen(name),
+            asked_at: Some(now),
+            ..Report::default()
+        };
+        lessons::apply(database, booking, None, &report, now).await
+    };
+    let release = async {
+        let wait = "SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                    WHERE NOT l.granted AND a.datname = current_database()";
+        while world.owner.query(wait, &[]).await.unwrap().len() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let release = timeout(PATIENCE, release);
+    let (second, third, released) = join3(apply(&ours[0], "b"), apply(&ours[1], "c"), release).await;
+
+    assert!(released.is_ok(), "nobody waits for who is entering something");
+    assert_eq!((second.unwrap(), third.unwrap()), (true, true));
+    let all = ["a", "b", "c"];
+    assert_eq!(
+        school.spans(&lesson).await,
+        [json!([all, all])],
+        "a report is lost on the booking or on its session"
+    );
+}
+
+#[tokio::test]
+async fn a_session_whose_room_is_asked_about_learns_what_its_booking_knows_and_forgets_nothing() {
+    let world = World::proving().await;
+    let mut school = School::open(&world, 60).await;
+    let lesson = school.lesson().await;
+    school.pass(&mut [], -15).await;
+    for (know, name) in [
+        ("UPDATE bookings SET evidence = $2 WHERE id = $1", "a"),
+        ("UPDATE sessions SET evidence = $2 WHERE booking_id = $1", "b"),
+    ] {
+        let evidence = serde_json::to_value(seen(name)).unwrap();
+        let known = world.owner.execute(know, &[&lesson.id, &evidence]).await;
+        assert_eq!(known.unwrap(), 1, "{know}");
+    }
+
+    school.pass(&mut [], 60).await;
+
+    assert_eq!(school.spans(&lesson).await, [json!([["a"], ["a", "b"]])]);
+}
+
+#[tokio::test]
+async fn what_only_its_booking_knows_corrects_a_session_that_is_settled() {
+    let world = World::proving().await;
+    let mark = world.function("mark-no-show").await;
+    let mut school = School::open(&world, 60).await;
+    let play = school.play("T 0 - 61").await;
+    let (lesson, mut plays) = (play.lesson, [play]);
+    for minute in [-15, 0, 21] {
+        school.pass(&mut plays, minute).await;
+    }
+    let marked = school.call(&mark, MARK, world.cast.tutor, &lesson).await;
+    assert_eq!(marked.status, 200, "{}", marked.body);
+    for minute in [60, 61, 62] {
+        school.pass(&mut plays, minute).await;
+    }
+    assert_eq!(school.decisions(&lesson).await, [decided(NO_STUDENT, 60)]);
+
+    // The learner was there all the time, and of that the session has never heard.
+    let [span] = world
+        .lessonspace
+        .sessions_of(&school.room(&lesson).await)
+        .try_into()
+        .unwrap();
+    let who = "the learner's number".to_owned();
+    let came = Mark {
+        span,
+        who: who.clone(),
+        did: Did::Came,
+        at: school.starts_at,
+    };
+    let evidence = Evidence {
+        marks: [came].into(),
+        people: [(who, Side::Learner)].into(),
+        ..Evidence::default()
+    };
+    let evidence = serde_json::to_value(evidence).unwrap();
+    let know = "UPDATE bookings SET evidence = merged_evidence(evidence, $2) WHERE id = $1";
+    let known = world.owner.execute(know, &[&lesson.id, &evidence]).await;
+    assert_eq!(known.unwrap(), 1, "{know}");
+
+    // The question goes out, and its answer is still to come.
+    world.travel_to(school.at(75));
+    school.reconcile.invoke(json!({})).await.unwrap();
+    school.charges.invoke(json!({})).await.unwrap();
+
+    assert_eq!(
+        school.decisions(&lesson).await,
+        [decided(NO_STUDENT, 60), decided(COMPLETED, 75)],
+        "what has reached it is not looked at"
+    );
 }
 
 #[tokio::test]
@@ -1164,6 +1493,36 @@ impl School<'_> {
         let answer = launch.send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.status());
     }
+
+    /// The same, and they are seen in the room from minute 1 on.
+    async fn comes_unknown(&self, lesson: &Lesson, name: &str, user: Value) {
+        self.let_in_unknown(lesson, user).await;
+        let room = self.room(lesson).await;
+        let told = self.world.lessonspace.enter(&room, name, self.at(1));
+        self.hear(&told).await;
+    }
+}
+
+#[tokio::test]
+async fn two_whom_the_vendor_knows_by_one_id_are_not_taken_for_one_who_stayed_away() {
+    let world = World::proving().await;
+    world.lessonspace.behave([Quirk::OneUserForAll]);
+    let mut school = School::open(&world, 60).await;
+    let mut plays = school.plays(&["T -3 - 61; L -2 - 61"]).await;
+    let lesson = plays[0].lesson;
+
+    for minute in [-15, 0, 60, 61, 62, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+
+    assert_eq!(
+        school.decisions(&lesson).await,
+        [decided(COMPLETED, 60)],
+        "what was seen under that id was taken for the tutor's alone"
+    );
+    let sides = &world.booking(&lesson).await["evidence"]["people"];
+    let is_unclear = |side: &Value| side == "unclear";
+    assert!(sides.as_object().unwrap().values().any(is_unclear), "{sides}");
 }
 
 #[tokio::test]
@@ -1185,10 +1544,7 @@ async fn whoever_came_without_our_knowing_costs_nobody_anything() {
         ),
         (stranger, "a visitor", json!({"name": "a visitor"})),
     ] {
-        school.let_in_unknown(&lesson, user).await;
-        let room = school.room(&lesson).await;
-        let told = world.lessonspace.enter(&room, name, school.at(1));
-        school.hear(&told).await;
+        school.comes_unknown(&lesson, name, user).await;
     }
     for minute in [2, 60, 61, 62, 75] {
         school.pass(&mut plays, minute).await;
@@ -1204,6 +1560,75 @@ async fn whoever_came_without_our_knowing_costs_nobody_anything() {
     let sides = &world.booking(&known).await["evidence"]["people"];
     let learners = sides.as_object().unwrap().values();
     assert_eq!(learners.filter(|side| **side == "learner").count(), 1, "{sides}");
+}
+
+#[tokio::test]
+async fn somebody_of_the_learners_came_for_them_and_somebody_elses_came_for_nobody() {
+    let world = World::proving().await;
+    let cast = world.cast;
+    let mut school = School::open(&world, 60).await;
+    let mut plays = school.plays(&["T 0 - 61"; 2]).await;
+    let [guardian, outsider] = std::array::from_fn(|n| plays[n].lesson);
+    school.pass(&mut plays, -15).await;
+    school.pass(&mut plays, 0).await;
+
+    // Both have a profile of ours, and of neither do we know that they were let in.
+    for (lesson, who) in [(guardian, cast.other_parent), (outsider, cast.stranger)] {
+        let who = who.to_string();
+        let user = json!({"id": who, "name": "Somebody"});
+        school.comes_unknown(&lesson, &who, user).await;
+    }
+    for minute in [2, 60, 61, 62, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+
+    for (lesson, side, outcome) in [
+        (guardian, "learner", decided(COMPLETED, 60)),
+        (outsider, "nobody", decided(NO_STUDENT, 75)),
+    ] {
+        let people = &world.booking(&lesson).await["evidence"]["people"];
+        let sides = people.as_object().unwrap().values();
+        assert_eq!(sides.filter(|known| **known == side).count(), 1, "{people}");
+        assert_eq!(school.decisions(&lesson).await, [outcome], "with a {side}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_vendor_saw_counts_before_it_says_who_it_saw() {
+    let world = World::proving().await;
+    let student = world.cast.student.to_string();
+    let mut school = School::open(&world, 60).await;
+    let play = school.play("T 0 - 61").await;
+    let (lesson, mut plays) = (play.lesson, [play]);
+    school.pass(&mut plays, -15).await;
+    school.pass(&mut plays, 0).await;
+    let user = json!({"id": student, "name": "Ben Student"});
+    school.comes_unknown(&lesson, &student, user).await;
+
+    // Who was there can still be read, and then nothing more.
+    world.lessonspace.misbehave(Faults {
+        spare_next: 1,
+        fail_next: u32::MAX,
+        fail_with: 500,
+        ..Faults::default()
+    });
+    school.happen(&mut plays, 1).await;
+
+    let known = school.known(&lesson).await;
+    let strangers = known
+        .marks
+        .iter()
+        .filter(|mark| !known.people.contains_key(&mark.who));
+    assert_eq!(strangers.count(), 1, "what was seen is lost: {known:?}");
+    assert!(school.returned.is_empty(), "what was seen waits for who it was");
+
+    world.lessonspace.misbehave(Faults::default());
+    school.pass(&mut plays, 60).await;
+    assert_eq!(
+        school.decisions(&lesson).await,
+        [decided(COMPLETED, 60)],
+        "who it was is asked again"
+    );
 }
 
 // One bad row ----------------------------------------------------------------------------------------------------
@@ -1256,4 +1681,79 @@ async fn a_session_that_cannot_be_settled_stops_nobody_else() {
     let said = "SELECT to_jsonb(e.id) FROM session_events e JOIN sessions s ON s.id = e.session_id
                 WHERE s.booking_id = $1 AND e.kind = 'unreadable'";
     assert_eq!(school.list(said, &lessons[17]).await.len(), 1, "once");
+}
+
+impl School<'_> {
+    /// What the next run of `reconcile` counts as given up, by its summary: an alarm looks at that.
+    async fn given_up(&self) -> Value {
+        // It has no other summary, and that comes a moment after the answer.
+        let reconcile = self.world.function("reconcile").await;
+        reconcile.invoke(json!({})).await.unwrap();
+        let summary = async {
+            loop {
+                let lines = reconcile.log();
+                if let Some(line) = lines.iter().find(|line| line.contains("\"given_up\"")) {
+                    break line.clone();
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let line = timeout(PATIENCE, summary).await.expect("a summary");
+        let summary: Value = serde_json::from_str(&line).unwrap();
+        summary["given_up"].clone()
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_set_aside_rings_an_alarm_until_somebody_has_mended_it() {
+    let world = World::new().await;
+    let mut school = School::open(&world, 60).await;
+    let lesson = school.lesson().await;
+    school.pass(&mut [], -15).await;
+    let harm = "UPDATE sessions SET currency = '???' WHERE booking_id = $1";
+    world.owner.execute(harm, &[&lesson.id]).await.unwrap();
+    assert_eq!(school.given_up().await, 0, "before anybody tried to settle it");
+
+    school.pass(&mut [], 60).await;
+    for minute in [61, 62] {
+        school.pass(&mut [], minute).await;
+        assert_eq!(school.given_up().await, 1, "nobody hears of it at {minute}");
+    }
+
+    let mend = "UPDATE sessions SET currency = 'TTD', due_at = scheduled_end_at WHERE booking_id = $1";
+    world.owner.execute(mend, &[&lesson.id]).await.unwrap();
+    school.pass(&mut [], 63).await;
+    assert_eq!(school.decisions(&lesson).await, [decided(COMPLETED, 63)]);
+    assert_eq!(school.given_up().await, 0, "it was mended");
+}
+
+#[tokio::test]
+async fn a_recording_that_never_comes_rings_no_alarm_and_an_end_that_never_comes_does() {
+    let world = World::proving().await;
+    world.lessonspace.behave([Quirk::RecordingsPrepare]);
+    let mut school = School::open(&world, 60).await;
+    let mut plays = school.plays(&["T 0 - 61; L 0 - 61", "T 0 - …; L 0 - …"]).await;
+    let [ended, endless] = std::array::from_fn(|n| plays[n].lesson);
+    for minute in [-15, 0, 60, 61, 62, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+
+    let last = school.at(75) + SignedDuration::from_mins(23 * 60 + 30);
+    let mut next = school.asks_at(&ended).await.expect("a question");
+    while next < last {
+        world.travel_to(next);
+        school.tick().await;
+        next = school.asks_at(&ended).await.expect("another question");
+    }
+    assert_eq!(
+        school.asks_at(&endless).await,
+        Some(next),
+        "they are asked about at once"
+    );
+    world.travel_to(next);
+
+    assert_eq!(school.given_up().await, 1, "only the end is what money waits for");
+    for lesson in [&ended, &endless] {
+        assert_eq!(school.asks_at(lesson).await, None, "asked about for ever");
+    }
 }

@@ -119,7 +119,7 @@ impl CapturePayment {
         }
         // What the gateway is asked for is what is written down.
         let is_written_down = line.is_written_down && line.amount == amount;
-        let may_ask = is_written_down || payments::ask_for_part(&self.database, line, amount, now).await?;
+        let may_ask = is_written_down || payments::ask_for(&self.database, line, amount, now).await?;
         if !may_ask {
             return Err(JobError::Transient("somebody else collects"));
         }
@@ -207,8 +207,8 @@ impl CapturePayment {
 
 /// The collection of the charge that counts, and the card to collect it from.
 fn collection(open: &Open) -> Result<(&Line, Option<&Card>), JobError> {
-    let line = open.lines.iter().find(|line| Some(line.id) == open.tab.charge);
-    let line = line.ok_or(JobError::Permanent("the charge has no collection"))?;
+    let collection = open.collection();
+    let (_, line) = collection.ok_or(JobError::Permanent("the charge has no collection"))?;
     invocation::note("payment_id", line.id);
     Ok((line, open.card.as_ref()))
 }

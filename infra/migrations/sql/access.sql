@@ -41,18 +41,18 @@ GRANT UPDATE (student_id, meeting_provider, meeting_provider_id, meeting_url, me
     duration_actual, recording_url, session_artifacts, room_claim, room_claimed_until, evidence, room_key, wants_session)
     ON bookings TO firstbell_service;
 GRANT SELECT, INSERT ON sessions, payments TO firstbell_service;
-GRANT UPDATE (status, decisions, settled_at, due_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)
+GRANT UPDATE (status, decisions, settled_at, due_at, set_aside_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)
     ON sessions TO firstbell_service;
 GRANT UPDATE (status, reason, attempt, amount_minor, asked_at, next_try_at, gateway_id, intent_id, link, paid_at,
     customer_id, look_at, looks, looked_at) ON payments TO firstbell_service;
 -- A booking that cannot be followed is not settled; one whose confirmation waits for a decision may still be held.
 GRANT SELECT ON follow_failures, booking_changes TO firstbell_service;
 GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, timestamptz), due(bookings, timestamptz),
-    given_back(uuid), disputed(uuid, boolean) TO firstbell_service;
+    given_back(uuid), disputed(uuid, boolean), is_unasked(refunds), unasked(uuid) TO firstbell_service;
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
 GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz), tidy(integer, timestamptz),
-    merged_evidence(jsonb, jsonb), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
+    merged_evidence(jsonb, jsonb), owes_an_end(jsonb, timestamptz), asked_until(sessions), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
 DO $views$
 DECLARE wanted text;
 BEGIN

@@ -1,7 +1,7 @@
 //! The schema `firstbell` and how it comes into a database: whole, in one transaction, or not at all.
 //!
 //! A run applies what is missing of `sql/N_*.sql` (recorded with checksums: what was applied must never be
-//! edited), then the platform's own file with its views, then `sql/access.sql`, then asks `sql/check.sql` what is
+//! edited), then the platform's own file with its views, then `sql/functions.sql` and `sql/access.sql`, then asks `sql/check.sql` what is
 //! wrong. Only after that is committed are the platform's bookings copied, in batches that hold no lock for long.
 //!
 //! No migration crate does this: they make their table before and outside of the transaction of the first
@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
-const MIGRATIONS: [(i32, &str, &str); 7] = [
+const MIGRATIONS: [(i32, &str, &str); 8] = [
     (1, "lessons", include_str!("../sql/1_lessons.sql")),
     (2, "sessions", include_str!("../sql/2_sessions.sql")),
     (3, "payments", include_str!("../sql/3_payments.sql")),
@@ -26,7 +26,9 @@ const MIGRATIONS: [(i32, &str, &str); 7] = [
     (5, "keeping", include_str!("../sql/5_keeping.sql")),
     (6, "money", include_str!("../sql/6_money.sql")),
     (7, "evidence", include_str!("../sql/7_evidence.sql")),
+    (8, "aside", include_str!("../sql/8_aside.sql")),
 ];
+const FUNCTIONS: &str = include_str!("../sql/functions.sql");
 const ACCESS: &str = include_str!("../sql/access.sql");
 const CHECK: &str = include_str!("../sql/check.sql");
 /// The platform that an empty database gets.
@@ -161,6 +163,7 @@ async fn run(client: &mut Client, target: Target<'_>, only_checks: bool) -> Resu
     let applied = apply(&transaction).await?;
     add_platform(&transaction, target.platform).await?;
     enter_schema(&transaction).await?;
+    execute(&transaction, "functions.sql", FUNCTIONS).await?;
     execute(&transaction, "tell_of_changes", "SELECT tell_of_changes()").await?;
     execute(&transaction, "access.sql", ACCESS).await?;
     let findings = findings(&transaction).await?;

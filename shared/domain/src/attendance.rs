@@ -231,16 +231,14 @@ fn without_gaps(session: &Session, stays: &[Stay]) -> Vec<Stay> {
     whole
 }
 
-/// Stays that touch, of several people or devices on one side, are one. Who stayed longest decides how it ended.
+/// Stays that touch, of several people or devices on one side, are one. An end that is not known outweighs one that is.
 fn united(mut stays: Vec<Stay>) -> Vec<Stay> {
     stays.sort_by_key(|stay| (stay.from, stay.to));
     let mut whole: Vec<Stay> = Vec::new();
     for stay in stays {
         match whole.last_mut() {
             Some(last) if stay.from <= last.to => {
-                if (stay.until, stay.to) > (last.until, last.to) {
-                    last.until = stay.until;
-                }
+                last.until = last.until.max(stay.until);
                 last.to = last.to.max(stay.to);
             }
             _ => whole.push(stay),
@@ -257,19 +255,27 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// What reaches into the lesson: not what ended before its start, not what belongs to another time of a booking
-    /// that was moved, not what began after the room had closed.
-    fn counts(&self, stay: &Stay) -> bool {
-        let window = self.session.window();
-        let is_of_this_time = window
-            .opens_at
-            .saturating_sub(gap(self.session))
-            .is_ok_and(|at| stay.from >= at);
+    /// What reaches into the lesson: not what ended before its start, not what began after the room had closed, and not what
+    /// has run without an end since another time of a booking that was moved, unless somebody was seen in it since.
+    fn counts(&self, span: &str, stay: &Stay) -> bool {
+        let starts_at = self.session.schedule.starts_at();
         let reaches_in = match stay.until {
-            Until::Left => stay.to > self.session.schedule.starts_at(),
-            Until::Idled | Until::Unsure | Until::Running => is_of_this_time,
+            Until::Left => stay.to > starts_at,
+            Until::Idled => stay.to > starts_at || self.is_of_this_time(stay.from),
+            Until::Unsure | Until::Running => {
+                self.is_of_this_time(stay.from)
+                    || self.marks_in(span).any(|mark| self.is_of_this_time(mark.at))
+            }
         };
-        reaches_in && stay.from < window.closes_at
+        reaches_in && stay.from < self.session.window().closes_at
+    }
+
+    /// Whether it is not before anybody could enter this lesson's room, give or take a gap.
+    fn is_of_this_time(&self, at: Timestamp) -> bool {
+        let opens_at = self.session.window().opens_at;
+        opens_at
+            .saturating_sub(gap(self.session))
+            .is_ok_and(|opens_at| at >= opens_at)
     }
 
     /// The end of somebody's stay in a span, if they did not leave it before.
@@ -289,8 +295,9 @@ impl Facts<'_> {
 
     fn room(&self) -> Vec<Stay> {
         let spans = self.evidence.spans.iter();
-        let stays = spans.map(|(id, span)| self.end_of(id, span, span.began_at, span.is_idled));
-        let mut counted: Vec<Stay> = stays.filter(|stay| self.counts(stay)).collect();
+        let stays = spans.map(|(id, span)| (id, self.end_of(id, span, span.began_at, span.is_idled)));
+        let counted = stays.filter(|(id, stay)| self.counts(id, stay));
+        let mut counted: Vec<Stay> = counted.map(|(_, stay)| stay).collect();
         counted.sort_by_key(|stay| (stay.from, stay.to));
         counted
     }
@@ -299,7 +306,7 @@ impl Facts<'_> {
         self.evidence
             .spans
             .iter()
-            .filter(|(id, span)| self.counts(&self.end_of(id, span, span.began_at, span.is_idled)))
+            .filter(|(id, span)| self.counts(id, &self.end_of(id, span, span.began_at, span.is_idled)))
     }
 
     /// Whether an end around this lesson was told that the list does not show.
@@ -324,7 +331,8 @@ impl Facts<'_> {
     }
 
     fn side_of(&self, mark: &Mark) -> Option<Side> {
-        self.evidence.people.get(&mark.who).copied()
+        let side = self.evidence.people.get(&mark.who).copied();
+        side.filter(|side| *side != Side::Unclear)
     }
 
     /// Whether the provider says of every span who was in it and when, in names that we know.
@@ -351,7 +359,8 @@ impl Facts<'_> {
                 .filter(|mark| self.side_of(mark) == Some(side))
                 .collect();
             for person in marks.chunk_by(|one, next| one.who == next.who) {
-                stays.extend(self.stays_of(id, span, person));
+                let theirs = self.stays_of(id, span, person);
+                stays.extend(theirs.into_iter().filter(|stay| self.counts(id, stay)));
             }
         }
         if side == Side::Learner {
@@ -363,8 +372,6 @@ impl Facts<'_> {
                 until: Until::Left,
             }));
         }
-        let starts_at = self.session.schedule.starts_at();
-        stays.retain(|stay| self.counts(stay) || (stay.from == stay.to && stay.from >= starts_at));
         united(stays)
     }
 
@@ -404,10 +411,10 @@ impl Facts<'_> {
     }
 
     fn presses(&self, side: Side) -> impl Iterator<Item = Timestamp> {
-        let window = self.session.window();
+        let closes_at = self.session.window().closes_at;
         let is_press = move |mark: &&Mark| mark.did == Did::Pressed && self.side_of(mark) == Some(side);
         let times = self.evidence.marks.iter().filter(is_press).map(|mark| mark.at);
-        times.filter(move |at| *at >= window.opens_at && *at < window.closes_at)
+        times.filter(move |at| self.is_of_this_time(*at) && *at < closes_at)
     }
 
     fn was_asked_since_start(&self) -> bool {
@@ -415,8 +422,11 @@ impl Facts<'_> {
             .is_some_and(|asked| asked >= self.session.schedule.starts_at())
     }
 
+    /// Whether somebody of `side` pressed Join, or the provider names them without a word of when they were there.
     fn pressed(&self, side: Side) -> bool {
-        self.presses(side).next().is_some()
+        let is_named =
+            |(id, _): (&String, &Span)| self.marks_in(id).any(|mark| self.side_of(mark) == Some(side));
+        self.presses(side).next().is_some() || self.counted_spans().any(is_named)
     }
 
     /// Whether the provider saw somebody whom no launch of ours knows, such as one whose answer was lost.

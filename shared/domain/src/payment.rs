@@ -387,11 +387,7 @@ impl Tab {
         for payment in paid.into_iter().rev() {
             let left = payment.left()?;
             if left.minor() > 0 {
-                let amount = if left.minor() < amount.minor() {
-                    left
-                } else {
-                    amount
-                };
+                let amount = Money::new(left.minor().min(amount.minor()), amount.currency());
                 let payment = payment.id;
                 return Ok(Some(Refund { payment, amount }));
             }
@@ -537,6 +533,39 @@ mod tests {
     }
 
     #[test]
+    fn every_word_is_read_back_as_what_it_was_written_for() {
+        for method in Method::ALL {
+            assert_eq!(method.word().parse(), Ok(method));
+        }
+        for status in PaymentStatus::ALL {
+            assert_eq!(status.word().parse(), Ok(status));
+        }
+        assert_eq!("firstbell".parse(), Ok(Collects::Firstbell));
+        assert_eq!("platform".parse(), Ok(Collects::Platform));
+        assert_eq!("cash".parse::<Method>(), Err(UnknownWord));
+        assert_eq!("lost".parse::<PaymentStatus>(), Err(UnknownWord));
+        assert_eq!("nobody".parse::<Collects>(), Err(UnknownWord));
+        let asked = [Ask::ForCard, Ask::ForAgreement].map(Ask::word);
+        assert_eq!(asked, ["no_card", "card_not_agreed"]);
+    }
+
+    #[test]
+    fn a_page_lives_an_hour_a_link_almost_a_day_and_a_request_ten_minutes() {
+        let minutes = Method::ALL.map(|method| method.lives().as_mins());
+        assert_eq!(minutes, [60, 60, 60, 23 * 60, 10]);
+    }
+
+    #[test]
+    fn an_attempt_keeps_its_amount_and_one_that_nobody_was_asked_for_takes_what_is_missing() {
+        let next = |attempt| {
+            let tab = settled(100, vec![ahead(7, PaymentStatus::Paid, 40), attempt]);
+            tab.next(true, now()).unwrap()
+        };
+        assert_eq!(next(asked_before(100)), Next::Collect(xaf(100)));
+        assert_eq!(next(collection(100)), Next::Collect(xaf(60)));
+    }
+
+    #[test]
     fn a_link_that_may_have_been_paid_is_looked_at_before_a_card_is_charged() {
         let link = ahead(7, PaymentStatus::Open, 100);
         let tab = settled(100, vec![collection(100), link.clone()]);
@@ -638,8 +667,10 @@ mod tests {
         };
         let tab = settled(0, vec![old.clone()]);
         assert_eq!(next(&tab), Next::LookUp(vec![old.id]));
+        let later = now() + SignedDuration::from_mins(2);
+        let just_before = later - SignedDuration::from_secs(1);
         assert_eq!(tab.next(true, now()).unwrap(), Next::Wait);
-        let later = now() + SignedDuration::from_mins(3);
+        assert_eq!(tab.next(true, just_before).unwrap(), Next::Wait);
         assert_eq!(tab.next(true, later).unwrap(), Next::Settle(vec![old.id], None));
     }
 

@@ -40,7 +40,7 @@ pub const LOAD: &str = "
 /// did, recorded as applied: an event counts once. The merge only ever adds, so the order does not matter. Each end of a
 /// lesson asks once for the tutor's credibility to be recalculated, whichever event it was learnt from. The session is
 /// looked at again where its planned end has passed, or it is settled and something is new; once the room has closed and
-/// the provider owes no end that it told of, it is not asked any more.
+/// the provider owes neither an end nor a recording, it is not asked any more.
 /// $1 provider or NULL without an event, $2 event id, $3 kind, $4 booking, $5 received at, $6 envelope, $7 now,
 /// $8 evidence, $9 when the provider was asked for it or NULL, $10 recordings by span.
 pub const APPLY: &str = "
@@ -55,11 +55,12 @@ pub const APPLY: &str = "
         RETURNING e.booking_id),
     -- First the lock: what is merged is what is there once we have it.
     locked AS (
-        SELECT id, evidence, session_start_time FROM bookings
+        SELECT id, evidence, session_start_time, recording_consent FROM bookings
         WHERE id = $4 AND ($1::text IS NULL OR EXISTS (SELECT FROM event))
         FOR NO KEY UPDATE),
     subject AS (
-        SELECT b.id, whole.evidence, proof.*
+        SELECT b.id, whole.evidence, proof.*,
+               coalesce(b.recording_consent, false) AND proof.ended_at IS NOT NULL AND proof.recorded IS NULL AS owes_a_recording
         FROM locked b
         CROSS JOIN LATERAL (SELECT merged_evidence(b.evidence, $8) AS evidence OFFSET 0) AS whole
         CROSS JOIN LATERAL proof_of(whole.evidence, b.session_start_time) AS proof),
@@ -75,12 +76,15 @@ pub const APPLY: &str = "
         -- All of it, should the session have been made while a part was being entered.
         SET evidence = subject.evidence,
             asked_at = greatest(s.asked_at, $9),
-            ask_at = CASE WHEN $9 >= closes_at(s) AND NOT EXISTS (
-                SELECT FROM jsonb_object_keys(subject.evidence -> 'ends') AS e (id)
-                WHERE subject.evidence #>> ARRAY['spans', e.id, '1'] IS NULL) THEN NULL ELSE s.ask_at END,
+            ask_at = CASE
+                WHEN $9 >= closes_at(s) AND NOT owes_an_end(subject.evidence, s.scheduled_start_at) AND NOT subject.owes_a_recording THEN NULL
+                WHEN $7 < asked_until(s) THEN coalesce(s.ask_at, $7::timestamptz + interval '5 minutes')
+                ELSE s.ask_at END,
             due_at = CASE
                 WHEN s.status IN ('SCHEDULED', 'JOIN_OPEN') AND $7 >= s.scheduled_end_at THEN $7
-                WHEN s.status NOT IN ('SCHEDULED', 'JOIN_OPEN') AND subject.evidence <> s.evidence THEN $7
+                -- That a provider has nothing to show is news, too.
+                WHEN s.status NOT IN ('SCHEDULED', 'JOIN_OPEN')
+                    AND (subject.evidence <> s.evidence OR $9 > coalesce(s.asked_at, '-infinity')) THEN $7
                 ELSE s.due_at END
         FROM subject WHERE s.booking_id = subject.id
         RETURNING s.id),

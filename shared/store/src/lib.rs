@@ -33,7 +33,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("payments::GIVE_UP", payments::GIVE_UP),
     ("payments::SEEN_BY", payments::SEEN_BY),
     ("payments::LOOK_AT_TAB", payments::LOOK_AT_TAB),
-    ("payments::ASK_FOR_PART", payments::ASK_FOR_PART),
+    ("payments::ASK_FOR", payments::ASK_FOR),
     ("payments::PAID", payments::PAID),
     ("payments::DECLINED", payments::DECLINED),
     ("payments::SETTLE", payments::SETTLE),

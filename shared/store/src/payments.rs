@@ -83,7 +83,7 @@ fn to_value<T: Serialize>(envelope: &Envelope<T>) -> Value {
 /// currency or NULL, $11 the least amount, $12 the highest price that the client agrees to or NULL.
 pub const START: &str = "
     -- Parties and price stand from here on: whoever changes them meanwhile comes before, or is told of the payment. First the
-    -- lock, then what is due: the price is the one that is there once we have it.
+    -- lock: the price is the one that is there once we have it.
     WITH locked AS (
         SELECT b AS whole FROM bookings b
         WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id) FOR NO KEY UPDATE),
@@ -93,7 +93,8 @@ pub const START: &str = "
                -- What has ended and was never agreed takes no money, a day before it gives back what it has.
                is_off(locked.whole, $5::timestamptz + interval '1 day') AS is_off,
                d.minor - (
-                   SELECT coalesce(sum(p.amount_minor - given_back(p.id) - disputed(p.id, true)), 0)::bigint
+                   -- What is only decided to go back is still here, and stays if it is needed.
+                   SELECT coalesce(sum(p.amount_minor - given_back(p.id) + unasked(p.id) - disputed(p.id, true)), 0)::bigint
                    FROM payments p WHERE p.booking_id = b.id AND p.status = 'paid') AS missing,
                (SELECT k.customer_id FROM saved_cards k WHERE k.client_id = b.client_id) AS customer_id
         FROM locked CROSS JOIN LATERAL (SELECT (locked.whole).*) AS b CROSS JOIN LATERAL due(locked.whole, $5) d),
@@ -199,10 +200,11 @@ pub const SEEN_BY: &str = "
            EXISTS (SELECT FROM disputes d WHERE d.payment_id = p.id) AS is_disputed
     FROM payments p LEFT JOIN looking ON true WHERE p.id = $1 AND p.client_id = $2";
 
-/// A booking's tab, a row for each payment. If the charge is to be collected, and nothing was paid that would make
-/// that unlikely, it is written down that the gateway may have been asked since now, or since the last look
-/// within two minutes, which may still be at it. The collection is locked before it is read, so whoever comes second
-/// sees that somebody is at it. $1 booking, $2 now.
+/// A booking's tab, a row for each payment. If the charge is to be collected, and nothing else was paid or may be being
+/// paid, it is written down that the gateway may have been asked since now, or since the last look within two minutes,
+/// which may still be at it. Otherwise how much is to be collected is known only after a look at the gateways, and
+/// [`ASK_FOR`] writes it down. The collection is locked before it is read, so whoever comes second sees that somebody is at
+/// it. $1 booking, $2 now.
 pub const LOOK_AT_TAB: &str = "
     WITH subject AS (
         SELECT b.id, b.client_id, d.charge_id, d.minor AS due, d.currency AS due_currency
@@ -216,7 +218,9 @@ pub const LOOK_AT_TAB: &str = "
             asked_at = CASE
                 WHEN b.status = 'opening' AND b.asked_at > $2::timestamptz - interval '2 minutes' THEN b.asked_at
                 WHEN NOT EXISTS (
-                    SELECT FROM payments x WHERE x.booking_id = b.booking_id AND x.status = 'paid' AND x.amount_minor > 0)
+                    SELECT FROM payments x
+                    WHERE x.booking_id = b.booking_id AND x.id <> b.id AND x.status IN ('opening', 'open', 'paid')
+                      AND x.amount_minor > 0)
                     THEN $2
                 WHEN b.status = 'opening' THEN b.asked_at END,
             -- A try that was asked for is looked up where it was, whatever card its owner has by now.
@@ -231,15 +235,12 @@ pub const LOOK_AT_TAB: &str = "
            CASE WHEN asking.id IS NOT NULL THEN 'opening' ELSE coalesce(before.status, p.status) END AS status,
            coalesce(asking.attempt, before.attempt, p.attempt) AS attempt,
            coalesce(asking.customer_id, p.customer_id) AS asked_customer_id,
-           CASE WHEN asking.was = 'opening' THEN nullif(asking.asked_before, $2)
+           CASE WHEN asking.was = 'opening' THEN asking.asked_before
                 WHEN asking.id IS NULL AND p.status = 'opening' THEN p.asked_at END AS asked_at,
            CASE WHEN asking.id IS NOT NULL THEN asking.asked_at ELSE p.asked_at END AS asked_since,
-           asking.asked_at IS NOT NULL AS is_written_down,
+           coalesce(asking.asked_at > $2::timestamptz - interval '2 minutes', false) AS is_written_down,
            given_back(p.id) AS refunded, disputed(p.id, false) AS disputed,
-           (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r
-            WHERE r.payment_id = p.id AND r.status IN ('opening', 'held')
-              -- What was refused, and is to be tried again later, is nowhere on its way.
-              AND (r.asked_at IS NULL OR r.next_try_at > $2)) AS unasked,
+           unasked(p.id) AS unasked,
            (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r
             WHERE r.payment_id = p.id AND r.status = 'failed') AS stuck,
            (SELECT count(*) FROM refunds r WHERE r.booking_id = subject.id) AS refunds
@@ -255,11 +256,11 @@ pub const LOOK_AT_TAB: &str = "
     LEFT JOIN asking ON asking.id = p.id
     ORDER BY p.paid_at, p.id";
 
-/// Writes down that the gateway may be asked for part of a charge from now on, if it was not asked yet in this
-/// attempt, but by this very look for more. $1 payment, $2 attempt, $3 amount, $4 now.
-pub const ASK_FOR_PART: &str = "
+/// Writes down that the gateway may be asked for so much of a charge from now on, unless somebody else did since it was
+/// looked at. $1 payment, $2 attempt, $3 amount, $4 now, $5 since when it was written down as it was looked at, or NULL.
+pub const ASK_FOR: &str = "
     UPDATE payments SET amount_minor = $3, asked_at = $4
-    WHERE id = $1 AND attempt = $2 AND status = 'opening' AND (asked_at IS NULL OR asked_at = $4) RETURNING id";
+    WHERE id = $1 AND attempt = $2 AND status = 'opening' AND asked_at IS NOT DISTINCT FROM $5::timestamptz RETURNING id";
 
 /// Enters money that came: the payment, its ledger entries, the card to keep with what its owner agreed to by
 /// paying, and the next look at every tab that this may change. Once; a second time changes nothing, but that a fee of
@@ -397,11 +398,12 @@ pub const SETTLE: &str = "
 /// is only looked up. Locked before it is read: of two at once the second sees that the first is at it. $1 refund, $2 now.
 pub const LOOK_AT_REFUND: &str = "
     WITH before AS (
-        SELECT * FROM refunds
+        SELECT r.*, r AS whole FROM refunds r
         WHERE id = $1 AND status IN ('opening', 'pending') AND coalesce(next_try_at <= $2, true) FOR UPDATE),
     asking AS (
         UPDATE refunds r
-        SET asked_at = CASE WHEN b.asked_at > $2::timestamptz - interval '2 minutes' THEN b.asked_at ELSE $2 END
+        SET asked_at = CASE
+            WHEN b.asked_at > $2::timestamptz - interval '2 minutes' AND NOT is_unasked(b.whole) THEN b.asked_at ELSE $2 END
         FROM before b WHERE r.id = b.id AND b.status = 'opening' RETURNING r.id, r.asked_at)
     SELECT r.id, r.amount_minor, r.currency, r.asked_at, r.status = 'pending' AS is_pending, r.refusals,
            asking.asked_at AS written_down_at, p.id AS payment_id, p.gateway, p.intent_id, p.payer_phone,
@@ -458,7 +460,8 @@ pub const REFUNDED: &str = "
     told AS (
         INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
         SELECT p.client_id, CASE c.status WHEN 'done' THEN 'refunded' ELSE 'refund_failed' END,
-               'refund/' || c.id || '/' || c.status, c.booking_id,
+               -- It may have failed before it was done and came back.
+               concat_ws('/', 'refund', c.id, CASE WHEN c.was = 'done' THEN 'returned' ELSE c.status END), c.booking_id,
                jsonb_build_object('refund_id', c.id, 'payment_id', p.id, 'amount', c.amount_minor, 'currency', c.currency), $5
         FROM changed c JOIN payments p ON p.id = c.payment_id
         WHERE c.status IN ('done', 'failed') ON CONFLICT (source) DO NOTHING)
@@ -533,8 +536,7 @@ pub const WITHDRAW_UNASKED: &str = "
     WITH withdrawn AS (
         UPDATE refunds r SET status = 'closed', reason = 'not_due', settled_at = $3, look_at = NULL
         FROM bookings b CROSS JOIN LATERAL due(b, $3::timestamptz) d
-        WHERE b.id = $1 AND d.minor = $2::bigint AND r.booking_id = b.id AND r.status IN ('opening', 'held')
-          AND (r.asked_at IS NULL OR r.next_try_at > $3)
+        WHERE b.id = $1 AND d.minor = $2::bigint AND r.booking_id = b.id AND is_unasked(r)
         RETURNING r.id)
     INSERT INTO outbox (id, queue, envelope, due_at)
     SELECT gen_random_uuid(), 'payments', $4, $3 WHERE EXISTS (SELECT FROM withdrawn) RETURNING id";
@@ -781,6 +783,14 @@ pub struct Open {
     pub lines: Vec<Line>,
     /// How many refunds were decided so far.
     pub refunds: i32,
+}
+
+impl Open {
+    /// The collection of the charge that counts.
+    pub fn collection(&self) -> Option<(&Payment, &Line)> {
+        let mut both = self.tab.payments.iter().zip(&self.lines);
+        both.find(|(payment, _)| Some(payment.id) == self.tab.charge)
+    }
 }
 
 /// A payment at its gateway.
@@ -1118,21 +1128,22 @@ fn read_line(row: &Row) -> Result<Line, DatabaseError> {
     })
 }
 
-/// Writes down that part of a charge is about to be asked for; `false` if somebody was faster.
-pub async fn ask_for_part(
+/// Writes down that so much of a charge is about to be asked for; `false` if somebody was faster.
+pub async fn ask_for(
     database: &Database,
     line: &Line,
     amount: Money,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
     let minor = amount.minor();
-    let params: [Param<'_>; 4] = [
+    let params: [Param<'_>; 5] = [
         (&line.id.0, Type::UUID),
         (&line.attempt, Type::INT4),
         (&minor, Type::INT8),
         (&now, Type::TIMESTAMPTZ),
+        (&line.asked_since, Type::TIMESTAMPTZ),
     ];
-    Ok(database.query_opt(ASK_FOR_PART, &params).await?.is_some())
+    Ok(database.query_opt(ASK_FOR, &params).await?.is_some())
 }
 
 /// What to do about a tab as it was seen.

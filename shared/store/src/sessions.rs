@@ -113,7 +113,7 @@ pub const DECIDE: &str = "
         AS d (session_id, decisions, charge_id, status, charge, payout, fee, explanation, decided_by, called_off_at, job)),
     settled AS (
         UPDATE sessions s
-        SET status = d.status, decisions = s.decisions + 1, settled_at = $12, due_at = NULL,
+        SET status = d.status, decisions = s.decisions + 1, settled_at = $12, due_at = NULL, set_aside_at = NULL,
             cancelled_at = coalesce(s.cancelled_at, d.called_off_at)
         FROM decided d WHERE s.id = d.session_id AND s.decisions = d.decisions
         RETURNING s.id, s.booking_id, s.client_id, s.tutor_id, s.price_minor, s.currency, s.decisions, d.charge_id,
@@ -170,9 +170,9 @@ pub const DECIDE: &str = "
         UNION ALL
         SELECT charge_id, account_id, 'reversal', -amount_minor, currency, $12 FROM taken_back),
     later AS (
-        UPDATE sessions s SET due_at = again.at
+        UPDATE sessions s SET due_at = again.at, set_aside_at = NULL
         FROM unnest($14::uuid[], $15::timestamptz[]) AS again (session_id, at) WHERE s.id = again.session_id),
-    aside AS (UPDATE sessions SET due_at = NULL WHERE id = ANY($16::uuid[]) RETURNING id),
+    aside AS (UPDATE sessions SET due_at = NULL, set_aside_at = $12 WHERE id = ANY($16::uuid[]) RETURNING id),
     told_of_them AS (
         INSERT INTO session_events (session_id, kind, occurred_at, data)
         SELECT id, 'unreadable', $12, '{\"by\": \"schedule\"}' FROM aside)

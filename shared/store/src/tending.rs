@@ -35,13 +35,17 @@ pub const TEND: &str = "
         SELECT id, 'created', $1, '{\"by\": \"schedule\"}' FROM made),
 
     due AS (
-        SELECT s.id, s.booking_id, closes_at(s) AS closes_at, closes_at(s) + interval '23 hours 30 minutes' AS asked_until, b.evidence, b.meeting_provider_id
+        SELECT s.id, s.booking_id, closes_at(s) AS closes_at, asked_until(s) AS asked_until,
+               b.evidence, b.meeting_provider_id, owes_an_end(b.evidence, s.scheduled_start_at) OR coalesce(s.asked_at < closes_at(s), true) AS owes
         FROM sessions s JOIN bookings b ON b.id = s.booking_id
         WHERE s.ask_at <= $1
         ORDER BY s.ask_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED),
     asked AS (
         UPDATE sessions s
-        SET evidence = merged_evidence(s.evidence, due.evidence), asks = CASE WHEN $1 >= due.closes_at THEN s.asks + 1 ELSE s.asks END,
+        SET evidence = merged_evidence(s.evidence, due.evidence),
+            -- What came while the session was being made, and nobody has told it of since.
+            due_at = CASE WHEN s.decisions > 0 AND merged_evidence(s.evidence, due.evidence) <> s.evidence THEN $1 ELSE s.due_at END,
+            asks = CASE WHEN $1 >= due.closes_at THEN s.asks + 1 ELSE s.asks END,
             ask_at = CASE
                 WHEN $1 < due.closes_at THEN due.closes_at
                 WHEN due.meeting_provider_id IS NULL OR $1 >= due.asked_until THEN NULL
@@ -56,10 +60,10 @@ pub const TEND: &str = "
 
     SELECT (SELECT count(*) FROM made) AS made,
            count(*) FILTER (WHERE meeting_provider_id IS NOT NULL) AS asked,
-           count(*) FILTER (WHERE meeting_provider_id IS NOT NULL AND $1 >= asked_until) AS given_up,
+           count(*) FILTER (WHERE meeting_provider_id IS NOT NULL AND $1 >= asked_until AND owes) AS given_up,
            (SELECT count(*) FROM provider_events WHERE status = 'waiting') AS waiting,
            (SELECT count(*) FROM provider_events WHERE status = 'parked') AS parked,
-           (SELECT count(*) FROM sessions WHERE due_at IS NULL AND status IN ('SCHEDULED', 'JOIN_OPEN')) AS aside,
+           (SELECT count(*) FROM sessions WHERE set_aside_at IS NOT NULL) AS aside,
            (SELECT extract(epoch FROM $1 - min(due_at))::bigint FROM sessions WHERE due_at <= $1) AS overdue,
            (SELECT extract(epoch FROM $1 - min(ask_at))::bigint FROM sessions WHERE ask_at <= $1) AS unasked
     FROM due";

@@ -17,7 +17,7 @@ const SLOT_MINUTES: i64 = 5;
 const DAYS: i64 = 4;
 /// From one day to the next. Between its end and the next day's begin gateways forget their keys.
 const DAY_MINUTES: i64 = 34 * 60;
-/// How long a day lasts; then the clock steps to the next one, whoever is at whatever.
+/// How long a day lasts; then the clock steps to the next one, whatever was left undone.
 const DAY_LASTS: i64 = 7 * 60 + 30;
 /// The names by which the vendor knows the two in a room.
 pub(super) const TUTOR: &str = "vendor-1";

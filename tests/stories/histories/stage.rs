@@ -19,7 +19,11 @@ use simulators::stripe::Stripe;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
 use store::lessons::Report;
+use tokio::sync::{RwLock, RwLockReadGuard};
 use uuid::Uuid;
+
+/// The longest that Lambda lets a function run.
+const A_FUNCTION_LIVES: SignedDuration = SignedDuration::from_mins(15);
 
 /// More than all lessons together cost, in francs.
 const PLENTY: i64 = 1_000_000_000;
@@ -46,6 +50,15 @@ struct Queue {
     ready: Vec<Item>,
     later: BTreeMap<(Timestamp, u64), Item>,
     count: u64,
+}
+
+impl Queue {
+    /// What failed earlier comes again once its delay is over.
+    fn deliver(&mut self, now: Timestamp) {
+        while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) {
+            self.ready.push(first.remove());
+        }
+    }
 }
 
 /// How a client can pay what they were given.
@@ -86,6 +99,7 @@ pub(super) struct Stage {
     hand: Mutex<ClockHand>,
     addresses: [String; 2],
     plan: Mutex<VecDeque<(Timestamp, Step)>>,
+    at_work: RwLock<()>,
     queue: Mutex<Queue>,
     bills: Mutex<Vec<Bill>>,
     /// The latest moment as of which each lesson's vendor was heard, and that was entered.
@@ -132,6 +146,7 @@ impl Stage {
             hand: Mutex::new(hand),
             addresses: addresses.map(|address| format!("http://{address}/")),
             plan: Mutex::new(plan.into()),
+            at_work: RwLock::default(),
             queue: Mutex::default(),
             bills: Mutex::default(),
             heard: Mutex::default(),
@@ -161,15 +176,30 @@ impl Stage {
 
     // Time ---------------------------------------------------------------------------------------------
 
-    /// What happens next; the clock moves to it, whoever is still at something earlier.
-    pub(super) fn next_step(&self) -> Option<Step> {
+    /// What happens next; the clock moves to it, whoever is still at something earlier. Only over a night nobody is at
+    /// anything: no function lives that long.
+    pub(super) async fn next_step(&self) -> Option<Step> {
         let (at, step) = self.plan.lock().unwrap().pop_front()?;
+        if at.duration_since(self.clock.now()) > A_FUNCTION_LIVES {
+            let _nobody_else = self.at_work.write().await;
+            self.move_to(at);
+        } else {
+            self.move_to(at);
+        }
+        Some(step)
+    }
+
+    fn move_to(&self, at: Timestamp) {
         let hand = self.hand.lock().unwrap();
         let ahead = at.duration_since(self.clock.now());
         if ahead.is_positive() {
             hand.advance(ahead);
         }
-        Some(step)
+    }
+
+    /// Held by whoever is at something.
+    pub(super) async fn at_work(&self) -> RwLockReadGuard<'_, ()> {
+        self.at_work.read().await
     }
 
     pub(super) fn wait(&self, duration: SignedDuration) {
@@ -201,12 +231,8 @@ impl Stage {
 
     /// Some messages in no particular order: a fair share of those that wait, but at least `least`.
     pub(super) fn some(&self, least: usize, random: &mut StdRng) -> Vec<Item> {
-        let now = self.clock.now();
         let mut queue = self.queue.lock().unwrap();
-        while let Some(first) = queue.later.first_entry().filter(|first| first.key().0 <= now) {
-            let item = first.remove();
-            queue.ready.push(item);
-        }
+        queue.deliver(self.clock.now());
 
         let ready = &mut queue.ready;
         let most = ready.len().min(least.max(ready.len() / 12));
@@ -216,7 +242,8 @@ impl Stage {
 
     /// How many messages wait, for now or for later.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        let queue = self.queue.lock().unwrap();
+        let mut queue = self.queue.lock().unwrap();
+        queue.deliver(self.clock.now());
         (queue.ready.len(), queue.later.len())
     }
 

@@ -112,7 +112,8 @@ impl Worker {
     /// Does what happens next until nothing does any more.
     pub(super) async fn live(self, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        while let Some(step) = self.stage.next_step() {
+        while let Some(step) = self.stage.next_step().await {
+            let _awake = self.stage.at_work().await;
             let life = mortal(10, &mut random);
             match step {
                 Step::Work => self.work(8, true, &mut random).await,
@@ -258,7 +259,7 @@ impl Worker {
         let lesson = &self.stage.lessons[number];
         let (person, role, known_as) = match side {
             Side::Tutor => (self.tutor, Role::Tutor, TUTOR),
-            Side::Learner | Side::Nobody => (lesson.client, Role::Payer, LEARNER),
+            Side::Learner | Side::Nobody | Side::Unclear => (lesson.client, Role::Payer, LEARNER),
         };
         let entered = Entered {
             provider: "lessonspace",

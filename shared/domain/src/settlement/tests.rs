@@ -10,6 +10,8 @@ use iso_currency::Currency;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+mod bounds;
+
 const START: i64 = 1_772_366_400;
 
 /// So many minutes after the planned start.
@@ -437,6 +439,30 @@ fn a_told_end_is_not_believed_but_stops_a_span_from_counting_as_running() {
 }
 
 #[test]
+fn a_told_end_of_a_span_that_is_not_listed_at_all_is_waited_for() {
+    // The tutor pressed Join, and the list shows nobody.
+    let mut evidence = Seen::read("T 0 - 45").at(75.0);
+    evidence.spans.clear();
+    evidence.marks.retain(|mark| mark.did == Did::Pressed);
+    let verdict = |evidence: &Evidence| {
+        let facts = Facts {
+            evidence: evidence.clone(),
+            asked_at: Some(at(75.0)),
+            ..Facts::default()
+        };
+        settle(&hour(), &facts, SessionStatus::JoinOpen, at(75.0))
+    };
+    assert!(matches!(verdict(&evidence), Verdict::Decided(_)));
+
+    evidence.ends.insert("0".into(), at(45.0));
+    assert_eq!(
+        verdict(&evidence),
+        Verdict::Wait(at(1515.0)),
+        "somebody was there, and the list does not say so yet"
+    );
+}
+
+#[test]
 fn evidence_of_another_hour_says_nothing() {
     let mut moved = hour();
     moved.schedule = Schedule::new(at(48.0 * 60.0), 60).unwrap();
@@ -449,6 +475,56 @@ fn evidence_of_another_hour_says_nothing() {
         panic!("44: the lesson is over, and nobody can come any more");
     };
     assert_eq!(settled.status, Nobody);
+}
+
+#[test]
+fn who_was_inside_when_the_lesson_was_moved_by_half_an_hour_was_there() {
+    // The tutor waits since a quarter to; at ten to, the lesson is moved to half past. Nobody leaves the room's span.
+    for line in ["T -43 - 70 idle; L -2 - 61", "T -43 - …; L -2 - 61"] {
+        let facts = Facts {
+            evidence: Seen::read(line).at(75.0),
+            asked_at: Some(at(75.0)),
+            ..Facts::default()
+        };
+        assert_eq!(foresee(&hour(), &facts, at(75.0)).status, Completed, "{line}");
+    }
+
+    // A span of another day to which its provider never showed an end, and in which nobody was seen since, is none of this.
+    let forgotten = Facts {
+        evidence: Seen::read("T -1500 - …; L -1498 - -1440").at(75.0),
+        asked_at: Some(at(75.0)),
+        ..Facts::default()
+    };
+    assert_eq!(foresee(&hour(), &forgotten, at(75.0)).status, Nobody);
+}
+
+#[test]
+fn whom_the_provider_names_without_saying_when_was_not_absent() {
+    let mut evidence = Seen::read("R 0 - 61").at(75.0);
+    for (who, side) in [("t", Side::Tutor), ("l", Side::Learner)] {
+        evidence.people.insert(who.into(), side);
+        evidence.marks.insert(Mark {
+            span: "0".into(),
+            who: who.into(),
+            did: Did::WasThere,
+            at: at(0.0),
+        });
+    }
+    // Only the tutor's press is in this lesson's window: it was moved after the learner had pressed.
+    for (who, minute) in [("t", 0.0), ("l", -200.0)] {
+        evidence.marks.insert(Mark {
+            span: String::new(),
+            who: who.into(),
+            did: Did::Pressed,
+            at: at(minute),
+        });
+    }
+    let facts = Facts {
+        evidence,
+        asked_at: Some(at(75.0)),
+        ..Facts::default()
+    };
+    assert_eq!(foresee(&hour(), &facts, at(75.0)).status, Completed);
 }
 
 #[test]

@@ -1,0 +1,218 @@
+-- Rules that the database keeps itself, each in the form that holds today. Every run of `migrate` makes them anew after the
+-- migrations: a migration that has landed is never edited, and a rule that changes has its one place here. A rule that
+-- has not changed since its migration still stands there.
+
+-- Evidence ------------------------------------------------------------------------------------------------
+
+-- Adds what `new` knows to `old`: earliest beginnings, latest ends, and the union of everything else. Neither order nor
+-- repetition changes the result. Whoever is told as tutor and as learner is neither for certain. The form is that of `domain::evidence`, whose `merge` does the same.
+CREATE OR REPLACE FUNCTION merged_evidence(old jsonb, new jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $merged$
+    SELECT jsonb_build_object(
+        'spans', coalesce((
+            SELECT jsonb_object_agg(id, jsonb_build_array(began, ended, is_idled, is_recorded))
+            FROM (
+                SELECT e.key AS id, min((e.value ->> 0)::bigint) AS began, max((e.value ->> 1)::bigint) AS ended,
+                       bool_or((e.value ->> 2)::boolean) AS is_idled, bool_or((e.value ->> 3)::boolean) AS is_recorded
+                FROM (SELECT * FROM jsonb_each(old -> 'spans') UNION ALL SELECT * FROM jsonb_each(new -> 'spans')) AS e
+                GROUP BY e.key) AS span), '{}'),
+        'ends', coalesce((
+            SELECT jsonb_object_agg(id, told)
+            FROM (
+                SELECT e.key AS id, max(e.value::bigint) AS told
+                FROM (SELECT * FROM jsonb_each_text(old -> 'ends') UNION ALL SELECT * FROM jsonb_each_text(new -> 'ends')) AS e
+                GROUP BY e.key) AS hint), '{}'),
+        'marks', coalesce((
+            SELECT jsonb_agg(mark ORDER BY mark)
+            FROM (SELECT jsonb_array_elements(old -> 'marks') UNION SELECT jsonb_array_elements(new -> 'marks')) AS m (mark)), '[]'),
+        'people', coalesce((
+            SELECT jsonb_object_agg(who, side)
+            FROM (
+                SELECT e.key AS who, CASE
+                           WHEN bool_or(e.value = 'unclear') OR bool_or(e.value = 'tutor') AND bool_or(e.value = 'learner')
+                               THEN 'unclear'
+                           WHEN bool_or(e.value = 'tutor') THEN 'tutor'
+                           WHEN bool_or(e.value = 'learner') THEN 'learner'
+                           ELSE 'nobody' END AS side
+                FROM (SELECT * FROM jsonb_each_text(old -> 'people') UNION ALL SELECT * FROM jsonb_each_text(new -> 'people')) AS e
+                GROUP BY e.key) AS person), '{}'))
+$merged$;
+
+-- Whether a provider has still to show an end around a lesson: of a time that runs as far as it has shown, or one that it
+-- told of. Of what began two hours or more before the lesson it is not asked any more.
+CREATE OR REPLACE FUNCTION owes_an_end(evidence jsonb, starts_at timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE AS $owes$
+    SELECT EXISTS (
+            SELECT FROM jsonb_each(evidence -> 'spans') AS span
+            WHERE span.value ->> 1 IS NULL
+              AND from_milliseconds((span.value ->> 0)::bigint) > starts_at - interval '2 hours')
+        OR EXISTS (
+            SELECT FROM jsonb_each_text(evidence -> 'ends') AS told
+            WHERE NOT coalesce(evidence -> 'spans' ? told.key, false)
+              AND from_milliseconds(told.value::bigint) > starts_at - interval '2 hours')
+$owes$;
+
+-- Until when the provider of a session is asked what it saw: shortly before what is known decides without it.
+CREATE OR REPLACE FUNCTION asked_until(session sessions) RETURNS timestamptz LANGUAGE sql STABLE AS $until$
+    SELECT closes_at(session) + interval '23 hours 30 minutes'
+$until$;
+
+-- Money ---------------------------------------------------------------------------------------------------
+
+-- Whether a refund is only decided: its gateway was never asked for it, or has refused it since and will be asked again.
+CREATE OR REPLACE FUNCTION is_unasked(refund refunds) RETURNS boolean LANGUAGE sql IMMUTABLE AS $unasked$
+    SELECT refund.status IN ('opening', 'held')
+       AND (refund.asked_at IS NULL OR coalesce(refund.next_try_at > refund.asked_at, false))
+$unasked$;
+
+-- What of a payment is only decided to go back.
+CREATE OR REPLACE FUNCTION unasked(payment uuid) RETURNS bigint LANGUAGE sql STABLE AS $unasked$
+    SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r WHERE r.payment_id = payment AND is_unasked(r)
+$unasked$;
+
+-- The booking is followed -----------------------------------------------------------------------------------
+
+-- Takes terms of a booking over, as they are checked: its session moves with it, with the evidence window and the questions to
+-- the provider, and people are told.
+CREATE OR REPLACE FUNCTION take_terms(booking uuid, taken jsonb, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = firstbell, pg_temp AS $take$
+BEGIN
+    UPDATE bookings b
+    SET client_id = CASE WHEN taken ? 'client_id' THEN (taken ->> 'client_id')::uuid ELSE b.client_id END,
+        tutor_id = CASE WHEN taken ? 'tutor_id' THEN (taken ->> 'tutor_id')::uuid ELSE b.tutor_id END,
+        student_id = CASE WHEN taken ? 'student_id' THEN (taken ->> 'student_id')::uuid ELSE b.student_id END,
+        price_minor = CASE WHEN taken ? 'price' THEN (taken #>> '{price,minor}')::bigint ELSE b.price_minor END,
+        price_currency = CASE WHEN taken ? 'price' THEN taken #>> '{price,currency}' ELSE b.price_currency END,
+        session_start_time = CASE WHEN taken ? 'start' THEN (taken ->> 'start')::timestamptz ELSE b.session_start_time END,
+        session_duration = CASE WHEN taken ? 'minutes' THEN (taken ->> 'minutes')::integer ELSE b.session_duration END,
+        status = coalesce(taken ->> 'status', b.status),
+        recording_consent = coalesce((taken ->> 'recording_consent')::boolean, b.recording_consent)
+    WHERE b.id = booking;
+
+    -- What the provider saw before the new time is no evidence for it.
+    UPDATE bookings b
+    SET (meeting_started_at, meeting_ended_at, duration_actual) =
+        (SELECT p.began_at, p.ended_at, p.seconds FROM proof_of(b.evidence, b.session_start_time) p)
+    WHERE b.id = booking AND taken ? 'start' AND b.evidence <> '{}';
+
+    -- Everybody on an agreed lesson is told that it was moved, whoever moved it.
+    INSERT INTO notifications (profile_id, kind, source, booking_id, data, created_at)
+    SELECT who, 'lesson_moved', concat_ws('/', 'moved', booking, who, at), booking,
+           jsonb_build_object('starts_at', taken -> 'start'), at
+    FROM bookings b, unnest(ARRAY[b.client_id, b.tutor_id, b.student_id]) AS who
+    WHERE b.id = booking AND b.agreed_at IS NOT NULL AND taken ->> 'start' IS NOT NULL AND who IS NOT NULL
+      AND b.status <> 'cancelled'
+      -- What was called off is not held at another time either.
+      AND NOT EXISTS (
+          SELECT FROM sessions s WHERE s.booking_id = b.id AND s.status NOT IN ('SCHEDULED', 'JOIN_OPEN'))
+    ON CONFLICT (source) DO NOTHING;
+
+    -- Money that was paid for a lesson that will not be held goes back.
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT job, 'payments', jsonb_build_object('v', 1, 'type', 'look_at_tab', 'id', job, 'occurred_at', at,
+               'correlation_id', job, 'causation_id', NULL, 'dedupe_key', 'tab/' || booking,
+               'payload', jsonb_build_object('booking_id', booking)), at
+    FROM gen_random_uuid() AS job
+    WHERE taken ->> 'status' = 'cancelled' AND EXISTS (SELECT FROM payments p WHERE p.booking_id = booking);
+
+    WITH moved AS (
+        UPDATE sessions s
+        SET client_id = b.client_id, tutor_id = b.tutor_id, price_minor = b.price_minor, currency = b.price_currency,
+            scheduled_start_at = b.session_start_time, duration_minutes = b.session_duration,
+            scheduled_end_at = ends.planned, charge_scheduled_at = ends.planned, ask_at = ends.planned, asks = 0,
+            status = CASE WHEN taken ? 'start' THEN 'SCHEDULED' ELSE s.status END,
+            -- Who was absent from the old hour was not absent from the new one.
+            no_show_marked_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.no_show_marked_at END,
+            cancelled_at = CASE WHEN b.status <> 'confirmed' THEN coalesce(s.cancelled_at, at) END,
+            waived_at = CASE WHEN b.status <> 'confirmed' THEN s.waived_at END,
+            -- The provider is asked about the new time before anything is decided of it, even where that has passed.
+            asked_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.asked_at END,
+            due_at = CASE WHEN b.status = 'cancelled' THEN at
+                WHEN taken ? 'start' THEN greatest(ends.planned, at + interval '5 minutes')
+                ELSE ends.planned END
+        FROM bookings b
+        CROSS JOIN LATERAL (SELECT b.session_start_time + make_interval(mins => b.session_duration) AS planned) AS ends
+        WHERE b.id = booking AND s.booking_id = b.id AND s.status IN ('SCHEDULED', 'JOIN_OPEN')
+        RETURNING s.id)
+    INSERT INTO session_events (session_id, kind, occurred_at, data)
+    SELECT id, 'booking_changed', at, jsonb_build_object('by', 'platform', 'changed', taken) FROM moved;
+END
+$take$;
+
+-- An operator lets a change of the platform's count that was listed. A lesson that was called off may be planned again.
+CREATE OR REPLACE FUNCTION accept_change(change bigint, decided_by text, reason text, at timestamptz DEFAULT clock_timestamp())
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = firstbell, pg_temp SET timezone = 'UTC' AS $accept$
+DECLARE
+    listed booking_changes;
+    taken jsonb;
+    planned_again timestamptz;
+BEGIN
+    SELECT * INTO listed FROM booking_changes c WHERE c.id = change AND c.state = 'open';
+    IF listed.id IS NULL THEN
+        RAISE EXCEPTION 'there is no open change %', change USING ERRCODE = 'no_data_found';
+    END IF;
+    PERFORM FROM bookings b WHERE b.id = listed.booking_id FOR NO KEY UPDATE;
+    -- Who settles the session at this moment comes first: what was settled is not changed.
+    PERFORM FROM sessions s WHERE s.booking_id = listed.booking_id FOR UPDATE;
+    SELECT * INTO listed FROM booking_changes c WHERE c.id = change AND c.state = 'open' FOR UPDATE;
+    IF listed.id IS NULL THEN
+        RAISE EXCEPTION 'change % was decided meanwhile', change USING ERRCODE = 'no_data_found';
+    END IF;
+
+    taken := jsonb_build_object(listed.field, listed.theirs);
+    -- What was held although nobody had agreed to it in time is agreed to now, and settled by what is known of it.
+    IF taken = '{"status": "completed"}' AND EXISTS (
+        SELECT FROM bookings b WHERE b.id = listed.booking_id AND b.agreed_at IS NULL)
+    THEN
+        taken := '{"status": "confirmed"}';
+    END IF;
+
+    -- A lesson that was called off and settled so is planned again, at the platform's time, if that is still to come: its
+    -- outcome is then a correction.
+    IF taken = '{"status": "confirmed"}' THEN
+        SELECT (b.seen ->> 'session_start_time')::timestamptz INTO planned_again
+        FROM bookings b JOIN sessions s ON s.booking_id = b.id
+        WHERE b.id = listed.booking_id AND s.status = 'CANCELLED' AND (b.seen ->> 'session_start_time')::timestamptz > at;
+        IF planned_again IS NOT NULL THEN
+            UPDATE sessions s SET status = 'SCHEDULED', cancelled_at = NULL WHERE s.booking_id = listed.booking_id;
+            taken := taken || jsonb_build_object('start', planned_again);
+            UPDATE booking_changes c SET state = 'withdrawn', decided_at = at
+            WHERE c.booking_id = listed.booking_id AND c.field = 'start' AND c.state = 'open';
+        END IF;
+    END IF;
+    IF EXISTS (
+        SELECT FROM sessions s
+        WHERE s.booking_id = listed.booking_id AND s.status NOT IN ('SCHEDULED', 'JOIN_OPEN'))
+    THEN
+        RAISE EXCEPTION 'the session is settled: what it cost is changed by a correction, not by its booking'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF listed.field = 'client_id' AND EXISTS (SELECT FROM payments p WHERE p.booking_id = listed.booking_id) THEN
+        RAISE EXCEPTION 'the client has begun to pay: cancel this booking and make another'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF listed.field = 'status' AND listed.theirs ->> 0 NOT IN ('pending', 'confirmed', 'completed', 'cancelled') THEN
+        RAISE EXCEPTION 'the view does not translate the status %', listed.theirs USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF listed.field = 'price' AND listed.theirs ->> 'currency' <> listed.ours ->> 'currency' THEN
+        RAISE EXCEPTION 'the currency of a lesson that is agreed stays: cancel this booking and make another'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF listed.field IN ('start', 'minutes', 'price', 'client_id', 'tutor_id') AND listed.theirs = 'null' THEN
+        RAISE EXCEPTION 'a booking cannot do without %: cancel it instead', listed.field
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    PERFORM take_terms(listed.booking_id, taken, at);
+    UPDATE bookings b SET agreed_at = coalesce(b.agreed_at, at)
+    WHERE b.id = listed.booking_id AND taken ->> 'status' = 'confirmed';
+
+    -- Called off after its start, which only an operator can do.
+    UPDATE sessions s SET waived_at = at, due_at = at
+    WHERE s.booking_id = listed.booking_id AND s.status IN ('SCHEDULED', 'JOIN_OPEN') AND s.scheduled_start_at <= at
+      AND listed.field = 'status' AND listed.theirs IN ('"cancelled"', '"pending"');
+
+    UPDATE booking_changes c
+    SET state = 'accepted', decided_by = accept_change.decided_by, reason = accept_change.reason, decided_at = at
+    WHERE c.id = change;
+END
+$accept$;
