@@ -491,10 +491,40 @@ async fn mobile_money_tells_its_fee_and_which_service_knows_it() {
         assert!(!letter.body.contains("transType"));
         let notice = fapshi::Delivery { body: letter.body }.notice().unwrap();
         let found = market.gateways.fapshi.look_up(&notice).await.unwrap();
+        assert!(!found.is_open(), "{found:?}");
         heard.push(found.finding());
     }
     assert!(matches!(heard[0], Finding::Payment(id, Outcome::Paid(_)) if id == payment));
     assert!(matches!(heard[1], Finding::Refund(id, Refunded::Done { .. }) if id == refund));
+}
+
+#[tokio::test]
+async fn a_card_that_is_left_on_a_page_is_an_outcome_once_it_was_left() {
+    let market = Market::open().await;
+    let payment = PaymentId(Uuid::new_v4());
+    let checkout = Checkout {
+        payment,
+        amount: ttd(0),
+        customer: None,
+        return_to: &"https://app.test/".parse().unwrap(),
+        expires_at: market.clock.now() + SignedDuration::from_hours(1),
+    };
+    let opened = market.gateways.stripe.open_checkout(&checkout).await.unwrap();
+    let find = || {
+        market
+            .gateways
+            .find(stripe::NAME, payment, Some(&opened.gateway_id))
+    };
+    assert_eq!(find().await, Ok(Some(Outcome::Open)));
+
+    market.stripe.close_checkout(&opened.gateway_id, true);
+
+    let left = find().await.unwrap();
+    let has_card = |paid: &Paid| paid.card.is_some() && paid.amount == ttd(0);
+    assert!(
+        matches!(&left, Some(Outcome::Paid(paid)) if has_card(paid)),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]

@@ -625,4 +625,33 @@ mod tests {
             prop_assert_eq!(evidence(&json!({ "logs": shuffled })), evidence(&json!({})));
         }
     }
+
+    #[test]
+    fn the_vendor_ended_what_nobody_left_and_nobody_moved_in() {
+        let idled_out = |did: &[(&str, Did, i64)]| {
+            let mark = |(who, did, minute): &(&str, Did, i64)| Mark {
+                span: SPAN.into(),
+                who: (*who).into(),
+                did: *did,
+                at: Timestamp::from_second(minute * 60).unwrap(),
+            };
+            all_who_stayed_were_idle(&did.iter().map(mark).collect())
+        };
+        let tutor = [("tutor", Did::Came, 0), ("tutor", Did::Idled, 10)];
+        let beside = |others: [(&'static str, Did, i64); 2]| idled_out(&[&tutor[..], &others].concat());
+
+        assert!(idled_out(&tutor));
+        assert!(
+            beside([("learner", Did::Came, 5), ("learner", Did::Left, 5)]),
+            "who left in the instant of coming has left"
+        );
+        assert!(
+            !beside([("learner", Did::Idled, 5), ("learner", Did::Came, 6)]),
+            "somebody moved again"
+        );
+        assert!(
+            !idled_out(&[("tutor", Did::Came, 0), ("tutor", Did::Left, 10)]),
+            "nobody stayed"
+        );
+    }
 }
