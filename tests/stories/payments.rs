@@ -1837,23 +1837,33 @@ async fn who_waits_while_the_price_changes_is_asked_for_the_new_one() {
     assert_eq!(page[0]["amount_total"], 12_000, "the page says otherwise");
 }
 
+impl Till {
+    /// A lesson of 5,000 francs that is over, with a card on file. Of its link, which was for 2,000, nobody has heard that it
+    /// was paid: the lesson, and the link's payment.
+    async fn held_with_part_paid_in_silence(&self) -> (Lesson, Value) {
+        let cheap = Lesson {
+            price: 2_000,
+            currency: "XAF",
+            ..Lesson::starting(Timestamp::now())
+        };
+        let lesson = cheap.booked_by(&self.world.cast, &self.world.owner).await;
+        let link = self.paid_in_silence(LINK, &lesson).await;
+        self.platform_writes(&lesson, "price_minor = 5000").await;
+        self.operator_accepts(&lesson, "price").await;
+
+        self.session(&lesson).await;
+        self.card_kept(&lesson).await;
+        self.world.travel(61);
+        (lesson, link)
+    }
+}
+
 #[tokio::test]
 async fn a_card_is_charged_only_what_is_missing_though_the_rest_comes_to_light_while_it_is_about_to_be() {
     let till = Till::open().await;
-    let lesson = Lesson {
-        price: 2_000,
-        currency: "XAF",
-        ..Lesson::starting(Timestamp::now())
-    };
-    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
-    let link = till.paid_in_silence(LINK, &lesson).await;
-    till.platform_writes(&lesson, "price_minor = 5000").await;
-    till.operator_accepts(&lesson, "price").await;
-    till.session(&lesson).await;
-    till.card_kept(&lesson).await;
-    till.world.travel(61);
+    let (_, link) = till.held_with_part_paid_in_silence().await;
 
-    // The look that finds the link paid has written down before that it may charge the whole.
+    // How much is missing is known only once the look has found the link paid.
     till.settle().await;
 
     assert_eq!(till.status(&link).await, "paid");
@@ -1867,18 +1877,7 @@ async fn a_card_is_charged_only_what_is_missing_though_the_rest_comes_to_light_w
 #[tokio::test]
 async fn a_card_is_charged_only_what_is_missing_though_a_worker_died_before_it_knew_how_much_that_is() {
     let till = Till::open().await;
-    let lesson = Lesson {
-        price: 2_000,
-        currency: "XAF",
-        ..Lesson::starting(Timestamp::now())
-    };
-    let lesson = lesson.booked_by(&till.world.cast, &till.world.owner).await;
-    let link = till.paid_in_silence(LINK, &lesson).await;
-    till.platform_writes(&lesson, "price_minor = 5000").await;
-    till.operator_accepts(&lesson, "price").await;
-    till.session(&lesson).await;
-    till.card_kept(&lesson).await;
-    till.world.travel(61);
+    let (lesson, link) = till.held_with_part_paid_in_silence().await;
     till.tick().await;
 
     // It has looked, and asked no gateway of anything.

@@ -67,7 +67,7 @@ pub enum Presence {
     Absent,
     /// They were there then; never empty.
     Present(Vec<Stay>),
-    /// They pressed Join; the provider does not say what came of it.
+    /// They pressed Join, or the provider names them; it does not say when they were there.
     Came,
     /// Nothing is known, which never costs anybody.
     Unknown,

@@ -423,6 +423,19 @@ impl Stage {
     }
 }
 
+/// One of five ways for requests and their answers to get lost or to fail, which both gateways have.
+fn lost_or_broken(way: u32, count: u32, rest: Faults) -> Faults {
+    let if_it_is = |other: u32| if way == other { count } else { 0 };
+    Faults {
+        lose_next: if_it_is(0),
+        fail_next: if_it_is(1),
+        vanish_next: if_it_is(2),
+        break_next: if_it_is(3),
+        break_after_next: if_it_is(4),
+        ..rest
+    }
+}
+
 /// Stripe tells of everything in the end, so what it says only once (a refund that came back, a fee that was told late)
 /// is not hushed; what can be looked up is.
 fn stripes_faults(random: &mut StdRng) -> Faults {
@@ -432,26 +445,7 @@ fn stripes_faults(random: &mut StdRng) -> Faults {
         ..Faults::default()
     };
     match random.random_range(0..12) {
-        0 => Faults {
-            lose_next: count,
-            ..hushed
-        },
-        1 => Faults {
-            fail_next: count,
-            ..hushed
-        },
-        2 => Faults {
-            vanish_next: count,
-            ..hushed
-        },
-        3 => Faults {
-            break_next: count,
-            ..hushed
-        },
-        4 => Faults {
-            break_after_next: count,
-            ..hushed
-        },
+        way @ 0..5 => lost_or_broken(way, count, hushed),
         5 => Faults {
             decline_next: 2 * count,
             ..hushed
@@ -489,26 +483,7 @@ fn fapshis_faults(random: &mut StdRng) -> Faults {
         ..Faults::default()
     };
     match random.random_range(0..9) {
-        0 => Faults {
-            lose_next: count,
-            ..hushed
-        },
-        1 => Faults {
-            fail_next: count,
-            ..hushed
-        },
-        2 => Faults {
-            vanish_next: count,
-            ..hushed
-        },
-        3 => Faults {
-            break_next: count,
-            ..hushed
-        },
-        4 => Faults {
-            break_after_next: count,
-            ..hushed
-        },
+        way @ 0..5 => lost_or_broken(way, count, hushed),
         5 => Faults {
             refunds_wait: true,
             ..hushed

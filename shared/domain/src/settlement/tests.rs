@@ -500,31 +500,34 @@ fn who_was_inside_when_the_lesson_was_moved_by_half_an_hour_was_there() {
 
 #[test]
 fn whom_the_provider_names_without_saying_when_was_not_absent() {
-    let mut evidence = Seen::read("R 0 - 61").at(75.0);
-    for (who, side) in [("t", Side::Tutor), ("l", Side::Learner)] {
-        evidence.people.insert(who.into(), side);
-        evidence.marks.insert(Mark {
-            span: "0".into(),
-            who: who.into(),
-            did: Did::WasThere,
-            at: at(0.0),
-        });
+    let (tutor, learner) = (("t", Side::Tutor), ("l", Side::Learner));
+    for named in [&[tutor, learner][..], &[learner]] {
+        let mut evidence = Seen::read("R 0 - 61").at(75.0);
+        evidence
+            .people
+            .extend([tutor, learner].map(|(who, side)| (who.to_owned(), side)));
+        let mut did = |span: &str, who: &str, did, minute| {
+            evidence.marks.insert(Mark {
+                span: span.into(),
+                who: who.into(),
+                did,
+                at: at(minute),
+            });
+        };
+        for (who, _) in named {
+            did("0", who, Did::WasThere, 0.0);
+        }
+        // Only the tutor's press is in this lesson's window: it was moved after the learner had pressed.
+        did("", "t", Did::Pressed, 0.0);
+        did("", "l", Did::Pressed, -200.0);
+
+        let facts = Facts {
+            evidence,
+            asked_at: Some(at(75.0)),
+            ..Facts::default()
+        };
+        assert_eq!(foresee(&hour(), &facts, at(75.0)).status, Completed, "{named:?}");
     }
-    // Only the tutor's press is in this lesson's window: it was moved after the learner had pressed.
-    for (who, minute) in [("t", 0.0), ("l", -200.0)] {
-        evidence.marks.insert(Mark {
-            span: String::new(),
-            who: who.into(),
-            did: Did::Pressed,
-            at: at(minute),
-        });
-    }
-    let facts = Facts {
-        evidence,
-        asked_at: Some(at(75.0)),
-        ..Facts::default()
-    };
-    assert_eq!(foresee(&hour(), &facts, at(75.0)).status, Completed);
 }
 
 #[test]
