@@ -8,63 +8,24 @@ const LIST: &str = "
     SELECT id, booking_id::text, field, ours::text, theirs::text, listed_at::text
     FROM firstbell.booking_changes WHERE state = 'open' ORDER BY listed_at, id";
 
-#[tokio::main(flavor = "current_thread")]
-#[allow(clippy::print_stdout, reason = "a command talks to its user")]
-async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let Ok(url) = std::env::var("DATABASE_URL") else {
-        eprintln!("changes: set DATABASE_URL to the database's owner connection");
-        return ExitCode::FAILURE;
-    };
-    let ca_pem = std::env::var("DATABASE_CA_PEM").ok();
-    let client = match platform::database::connect(&url, ca_pem.as_deref()).await {
-        Ok(client) => client,
-        Err(error) => return failed(&error),
-    };
+const ACCEPT: &str = "SELECT firstbell.accept_change($1, $2, $3)";
+const REJECT: &str = "SELECT firstbell.reject_change($1, $2, $3)";
 
-    let result = match words.as_slice() {
-        ["list"] => list(&client).await,
-        ["accept", change, by, reason] if !by.is_empty() && !reason.is_empty() => {
-            decide(
-                &client,
-                "SELECT firstbell.accept_change($1, $2, $3)",
-                change,
-                by,
-                reason,
-            )
-            .await
-        }
-        ["reject", change, by, reason] if !by.is_empty() && !reason.is_empty() => {
-            decide(
-                &client,
-                "SELECT firstbell.reject_change($1, $2, $3)",
-                change,
-                by,
-                reason,
-            )
-            .await
-        }
-        _ => {
-            eprintln!("changes: list, or accept|reject CHANGE BY REASON");
-            return ExitCode::FAILURE;
-        }
-    };
-    match result {
-        Ok(said) => {
-            println!("{said}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => match error.as_db_error() {
-            Some(refusal) => failed(&refusal.message()),
-            None => failed(&error),
-        },
-    }
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    operate::run("changes", "list, or accept|reject CHANGE BY REASON", act).await
 }
 
-fn failed(why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("changes: {why}");
-    ExitCode::FAILURE
+async fn act(client: &Client, words: &[&str]) -> Result<Option<String>, Error> {
+    let said = match words {
+        ["list"] => list(client).await?,
+        // Nothing is decided by nobody, or for no reason.
+        [_, _, "", _] | [_, _, _, ""] => return Ok(None),
+        ["accept", change, by, reason] => decide(client, ACCEPT, change, by, reason).await?,
+        ["reject", change, by, reason] => decide(client, REJECT, change, by, reason).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(said))
 }
 
 async fn list(client: &Client) -> Result<String, Error> {

@@ -12,47 +12,23 @@ const REFUNDS: &str = "
     FROM firstbell.refunds r JOIN firstbell.payments p ON p.id = r.payment_id
     WHERE r.status IN ('failed', 'held') ORDER BY r.created_at";
 
-#[tokio::main(flavor = "current_thread")]
-#[allow(clippy::print_stdout, reason = "a command talks to its user")]
-async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let Ok(url) = std::env::var("DATABASE_URL") else {
-        return failed(&"set DATABASE_URL to the database's owner connection");
-    };
-    let ca_pem = std::env::var("DATABASE_CA_PEM").ok();
-    let client = match platform::database::connect(&url, ca_pem.as_deref()).await {
-        Ok(client) => client,
-        Err(error) => return failed(&error),
-    };
+const USAGE: &str = "refunds, retry-refund REFUND BY REASON, settle-refund REFUND BY REASON [FEE], or adjust FROM TO AMOUNT BY REASON";
 
-    let result = match words.as_slice() {
-        ["refunds"] => refunds(&client).await,
-        ["retry-refund", refund, by, reason] => retry(&client, refund, by, reason).await,
-        ["settle-refund", refund, by, reason] => settle(&client, refund, by, reason, "0").await,
-        ["settle-refund", refund, by, reason, fee] => settle(&client, refund, by, reason, fee).await,
-        ["adjust", from, to, amount, by, reason] => adjust(&client, [from, to, amount, by, reason]).await,
-        _ => {
-            return failed(
-                &"refunds, retry-refund REFUND BY REASON, settle-refund REFUND BY REASON [FEE], or adjust FROM TO AMOUNT BY REASON",
-            );
-        }
-    };
-    match result {
-        Ok(said) => {
-            println!("{said}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => match error.as_db_error() {
-            Some(refusal) => failed(&refusal.message()),
-            None => failed(&error),
-        },
-    }
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    operate::run("money", USAGE, act).await
 }
 
-fn failed(why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("money: {why}");
-    ExitCode::FAILURE
+async fn act(client: &Client, words: &[&str]) -> Result<Option<String>, Error> {
+    let said = match words {
+        ["refunds"] => refunds(client).await?,
+        ["retry-refund", refund, by, reason] => retry(client, refund, by, reason).await?,
+        ["settle-refund", refund, by, reason] => settle(client, refund, by, reason, "0").await?,
+        ["settle-refund", refund, by, reason, fee] => settle(client, refund, by, reason, fee).await?,
+        ["adjust", from, to, amount, by, reason] => adjust(client, [from, to, amount, by, reason]).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(said))
 }
 
 async fn refunds(client: &Client) -> Result<String, Error> {
