@@ -1171,6 +1171,33 @@ async fn a_session_that_nobody_called_for_and_that_is_made_late_starts_from_what
 }
 
 #[tokio::test]
+async fn a_session_that_is_made_days_late_is_not_decided_before_its_provider_was_asked() {
+    let world = World::proving().await;
+    let mut school = School::open(&world, 60).await;
+    let play = school.play("T 0 - 45; L 0 - 45").await;
+    let (lesson, mut plays) = (play.lesson, [play]);
+
+    // What was told of the room ends while both are in it. Two days later the booking gets its session.
+    for minute in [0, 40] {
+        school.happen(&mut plays, minute).await;
+    }
+    let late = 2 * 24 * 60 + 75;
+    let [play] = &mut plays;
+    drop(school.act(play, late).await);
+    world.travel_to(school.at(late));
+    school.tick().await;
+    assert_eq!(world.count("sessions").await, 1);
+    assert_eq!(
+        school.decisions(&lesson).await,
+        nothing(),
+        "by what was known two days ago"
+    );
+
+    school.pass(&mut plays, late + 1).await;
+    assert_eq!(school.decisions(&lesson).await, [decided(EARLY, late + 1)]);
+}
+
+#[tokio::test]
 async fn a_booking_that_is_moved_owes_nothing_for_its_old_hour() {
     let world = World::proving().await;
     let mut school = School::open(&world, 60).await;

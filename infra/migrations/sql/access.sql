@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, time
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
 GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz), tidy(integer, timestamptz),
-    merged_evidence(jsonb, jsonb), owes_an_end(jsonb, timestamptz), asked_until(sessions), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
+    merged_evidence(jsonb, jsonb), owes_an_end(jsonb, timestamptz), asked_until(sessions), due_once_asked(timestamptz, timestamptz), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
 DO $views$
 DECLARE wanted text;
 BEGIN

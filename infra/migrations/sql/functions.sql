@@ -55,6 +55,12 @@ CREATE OR REPLACE FUNCTION asked_until(session sessions) RETURNS timestamptz LAN
     SELECT closes_at(session) + interval '23 hours 30 minutes'
 $until$;
 
+-- When a session may be settled that is made at `made_at` for a lesson that ends at `ends_at`: at that end. Of a lesson so
+-- long ago that what is known would decide without its provider, that is asked first.
+CREATE OR REPLACE FUNCTION due_once_asked(ends_at timestamptz, made_at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $due$
+    SELECT CASE WHEN ends_at < made_at - interval '1 day' THEN made_at + interval '1 hour' ELSE ends_at END
+$due$;
+
 -- Money ---------------------------------------------------------------------------------------------------
 
 -- Whether a refund is only decided: its gateway was never asked for it, or has refused it since and will be asked again.

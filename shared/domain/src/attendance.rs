@@ -10,6 +10,7 @@ use crate::evidence::{Did, Evidence, Mark, Side, Span};
 use crate::session::Session;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// How a stay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,8 +45,7 @@ impl Stay {
 
     /// Whether both were there at once. A press of Join alone is nobody's presence to the other.
     fn overlaps(&self, other: &Self) -> bool {
-        let is_moment = self.from == self.to || other.from == other.to;
-        !is_moment && self.reaches(other.from) && other.reaches(self.from)
+        !self.is_moment() && !other.is_moment() && self.reaches(other.from) && other.reaches(self.from)
     }
 
     /// For how long both are known to have been there.
@@ -54,8 +54,19 @@ impl Stay {
         to.duration_since(from).max(SignedDuration::ZERO)
     }
 
-    fn lasts(&self) -> SignedDuration {
-        self.to.duration_since(self.from)
+    /// A press of Join, and nothing more. Who is still there has no end because nobody has been asked since.
+    fn is_moment(&self) -> bool {
+        self.from == self.to && self.until == Until::Left
+    }
+
+    /// Whether so much of the time from `from` to `to` was theirs, as far as anybody can tell: who did not leave stayed.
+    fn fills(&self, wait: SignedDuration, from: Timestamp, to: Timestamp) -> bool {
+        let begins = self.from.max(from);
+        let ends = match self.until {
+            Until::Left => self.to.min(to),
+            Until::Idled | Until::Unsure | Until::Running => to,
+        };
+        ends.duration_since(begins) >= wait
     }
 }
 
@@ -159,16 +170,17 @@ impl Attendance {
     }
 
     /// Whether the tutor waited for a learner whom they never met: was there, at the latest one gap after the start,
-    /// until the end of the wait; or, for a learner who never came at all, for as long as the wait, whenever.
+    /// until the end of the wait; or, for a learner who never came at all, for as long as the wait within the planned time.
     pub fn tutor_waited(&self, session: &Session) -> bool {
         let Presence::Present(tutor) = &self.tutor else {
             return self.tutor == Presence::Came;
         };
-        let (starts_at, wait_ends) = (session.schedule.starts_at(), session.no_show_from());
+        let (starts_at, ends_at) = (session.schedule.starts_at(), session.schedule.ends_at());
+        let wait_ends = session.no_show_from();
         let wait = wait_ends.duration_since(starts_at);
         without_gaps(session, tutor).iter().any(|stay| {
             let is_in_time = stay.from.duration_since(starts_at) <= gap(session);
-            let is_long_enough = stay.until != Until::Left || stay.lasts() >= wait;
+            let is_long_enough = stay.fills(wait, starts_at, ends_at);
             (is_in_time && stay.reaches(wait_ends)) || (self.learner == Presence::Absent && is_long_enough)
         })
     }
@@ -192,9 +204,7 @@ impl Attendance {
         let for_a_while = before.iter().fold(SignedDuration::ZERO, |sum, stay| {
             sum.saturating_add(stay.to.min(at).duration_since(stay.from))
         });
-        let is_there = before
-            .iter()
-            .any(|stay| stay.reaches(at) && stay.lasts() > SignedDuration::ZERO);
+        let is_there = before.iter().any(|stay| stay.reaches(at) && !stay.is_moment());
         !tutor_came || is_there || for_a_while > tolerance(session)
     }
 }
@@ -335,14 +345,20 @@ impl Facts<'_> {
         side.filter(|side| *side != Side::Unclear)
     }
 
-    /// Whether the provider says of every span who was in it and when, in names that we know.
+    /// Whether the provider says of every span who was in it and when, in names that we know. A list without times takes
+    /// nothing back that another told: each only adds.
     fn tells_people(&self) -> bool {
+        let is_timed = |untimed: &Mark| {
+            self.marks_in(&untimed.span)
+                .any(|mark| mark.who == untimed.who && mark.did != Did::WasThere)
+        };
         let is_told = |id: &String| {
             let mut marks = self.marks_in(id).peekable();
             marks.peek().is_some()
-                && marks.all(|mark| {
-                    let side = self.side_of(mark);
-                    side == Some(Side::Nobody) || (side.is_some() && mark.did != Did::WasThere)
+                && marks.all(|mark| match self.side_of(mark) {
+                    Some(Side::Nobody) => true,
+                    Some(_) => mark.did != Did::WasThere || is_timed(mark),
+                    None => false,
                 })
         };
         let mut spans = self.counted_spans().peekable();
@@ -410,11 +426,34 @@ impl Facts<'_> {
         stays
     }
 
+    /// When somebody of `side` pressed Join for this lesson, without those who were seen to leave again before it began.
     fn presses(&self, side: Side) -> impl Iterator<Item = Timestamp> {
+        let gone_at = self.gone_before_start(side);
+        let times = self.presses_of(side).map(|mark| mark.at);
+        times.filter(move |at| gone_at.is_none_or(|gone_at| *at > gone_at))
+    }
+
+    fn presses_of(&self, side: Side) -> impl Iterator<Item = &Mark> {
         let closes_at = self.session.window().closes_at;
-        let is_press = move |mark: &&Mark| mark.did == Did::Pressed && self.side_of(mark) == Some(side);
-        let times = self.evidence.marks.iter().filter(is_press).map(|mark| mark.at);
-        times.filter(move |at| self.is_of_this_time(*at) && *at < closes_at)
+        self.evidence.marks.iter().filter(move |mark| {
+            let is_of_this_time = self.is_of_this_time(mark.at) && mark.at < closes_at;
+            mark.did == Did::Pressed && is_of_this_time && self.side_of(mark) == Some(side)
+        })
+    }
+
+    /// When the last of `side` was seen to leave before the start, if as many of them were seen to leave as had pressed
+    /// Join by then: the provider may name them otherwise than we do.
+    fn gone_before_start(&self, side: Side) -> Option<Timestamp> {
+        let starts_at = self.session.schedule.starts_at();
+        let left =
+            |mark: &&Mark| mark.did == Did::Left && mark.at <= starts_at && self.side_of(mark) == Some(side);
+        let left: Vec<&Mark> = self.evidence.marks.iter().filter(left).collect();
+        let gone_at = left.iter().map(|mark| mark.at).max()?;
+
+        let leavers: BTreeSet<&str> = left.iter().map(|mark| mark.who.as_str()).collect();
+        let earlier = self.presses_of(side).filter(|mark| mark.at <= gone_at);
+        let pressers: BTreeSet<&str> = earlier.map(|mark| mark.who.as_str()).collect();
+        (leavers.len() >= pressers.len()).then_some(gone_at)
     }
 
     fn was_asked_since_start(&self) -> bool {

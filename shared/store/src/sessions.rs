@@ -43,7 +43,7 @@ pub const CREATE: &str = "
         INSERT INTO sessions (id, booking_id, client_id, tutor_id, provider, scheduled_start_at, scheduled_end_at,
             duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
             due_at, ask_at, evidence, policy)
-        SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, $7, $7, evidence, $13 FROM booking
+        SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7, due_once_asked($7, $14), $7, evidence, $13 FROM booking
         ON CONFLICT (booking_id) DO NOTHING RETURNING *),
     wanted AS (UPDATE bookings b SET wants_session = false FROM made WHERE b.id = made.booking_id),
     told AS (

@@ -27,7 +27,7 @@ pub const TEND: &str = "
             duration_minutes, no_show_wait_share, min_payable_share, price_minor, currency, charge_scheduled_at,
             due_at, ask_at, evidence, policy)
         SELECT gen_random_uuid(), id, client_id, tutor_id, $3, session_start_time, ends_at, session_duration, $4, $5,
-               price_minor, price_currency, ends_at, ends_at, ends_at, evidence, $6
+               price_minor, price_currency, ends_at, due_once_asked(ends_at, $1), ends_at, evidence, $6
         FROM wanted ON CONFLICT (booking_id) DO NOTHING RETURNING id),
     served AS (UPDATE bookings b SET wants_session = false FROM wanted WHERE b.id = wanted.id),
     told AS (

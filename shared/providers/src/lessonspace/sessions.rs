@@ -8,7 +8,7 @@ use super::id_text;
 use crate::error::{VendorError, read};
 use domain::evidence::{Did, Evidence, Mark, Span};
 use domain::ids::{BookingId, ProfileId, RoomId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use platform::invocation;
 use reqwest::Method;
 use serde::Deserialize;
@@ -24,6 +24,8 @@ const LONGEST_WORD: usize = 40;
 
 /// A list that we were not given to its end, which proves nothing.
 const ENDLESS: VendorError = VendorError::Permanent { status: 200 };
+/// Between two departures of one person in the same instant; no time that anybody reckons with.
+const JUST_AFTER: SignedDuration = SignedDuration::from_millis(1);
 
 /// A list as the vendor's endpoints answer it: all at once, or a page and where the next one is.
 #[derive(Deserialize)]
@@ -302,12 +304,17 @@ impl Row {
                 unknown.insert(shown(log_type));
                 continue;
             };
-            marks.insert(Mark {
+            let mut mark = Mark {
                 span: self.uuid.clone(),
                 who,
                 did,
                 at: to_millisecond(at),
-            });
+            };
+            // Who closes two tabs at once leaves twice, and marks are a set.
+            while did == Did::Left && marks.contains(&mark) {
+                mark.at += JUST_AFTER;
+            }
+            marks.insert(mark);
         }
 
         for log_type in unknown {
@@ -567,6 +574,19 @@ mod tests {
         assert_eq!(who, ["12"]);
         assert_eq!(shown("Ada <ada@example.test> joined"), "Adaadaexample.testjoined");
         assert_eq!(shown(&"x".repeat(900)).len(), LONGEST_WORD);
+    }
+
+    #[test]
+    fn who_closes_two_tabs_at_once_leaves_twice() {
+        let log = |what: &str, second: i64| {
+            let date = Timestamp::from_second(1_772_470_800 + second).unwrap();
+            json!({"profile": 11, "log_type": what, "date": date.to_string()})
+        };
+        let read = evidence(&json!({"logs": [
+            log("user-joined", 0), log("user-joined", 5), log("user-left", 1_200), log("user-left", 1_200),
+        ]}));
+        let left = read.marks.iter().filter(|mark| mark.did == Did::Left);
+        assert_eq!(left.count(), 2, "or the other tab would stay until the room ends");
     }
 
     #[test]

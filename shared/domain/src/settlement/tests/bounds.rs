@@ -295,3 +295,90 @@ fn where_everybody_is_assumed_to_have_come_who_was_not_seen_holds_up_nothing() {
         assert_eq!((status, minute), (Completed, 60), "{line}");
     }
 }
+
+#[test]
+fn a_list_that_forgot_when_somebody_was_there_takes_nothing_back() {
+    // The room's own list could not be read once, and the organisation's, which has no times, stood in.
+    let outcomes = |line: &str, forgets: &[(&str, Side)]| {
+        let mut evidence = Seen::read(line).at(75.0);
+        let known = status(&hour(), evidence.clone(), 75.0);
+        for (who, side) in forgets {
+            add(&mut evidence, *side, ("0", who), Did::WasThere, 0.0);
+        }
+        (known, status(&hour(), evidence, 75.0))
+    };
+    let (tutor, learner) = (("t", Side::Tutor), ("l", Side::Learner));
+    for (number, line, ..) in LINES.iter().filter(|row| row.1.starts_with("T 0")) {
+        let is_two = line.contains("; L 0");
+        let forgets = if is_two { &[tutor, learner][..] } else { &[tutor] };
+        let (known, told_again) = outcomes(line, forgets);
+        assert_eq!(told_again, known, "pattern {number}: {line}");
+    }
+    assert_eq!(outcomes("T 0 - 20; L 0 - 61", &[learner]), (Early, Early));
+}
+
+#[test]
+fn a_tutor_who_comes_when_the_lesson_is_over_has_not_waited() {
+    for line in [
+        "T 74 - …",
+        "T 62 - 79 idle",
+        "T 62 - 82",
+        "T -15 - 5",
+        "T 45 - 79 idle",
+    ] {
+        assert_eq!(
+            status(&hour(), Seen::read(line).at(100.0), 100.0),
+            Nobody,
+            "{line}"
+        );
+    }
+    for line in ["T 25 - …", "T 40 - 79 idle", "T 25 - 45"] {
+        assert_eq!(
+            status(&hour(), Seen::read(line).at(100.0), 100.0),
+            NoStudent,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn who_looked_in_before_the_start_and_was_seen_to_leave_did_not_come() {
+    let both = "T -12 - -10; L -8 - -6";
+    assert_eq!(status(&hour(), Seen::read(both).at(75.0), 75.0), Nobody);
+    assert!(
+        !have_met(&hour(), &asked(Seen::read(both).at(-1.0), -1.0)),
+        "it can still be called off"
+    );
+    assert!(
+        !no_show_may_be_marked(&hour(), &Seen::read(both), 21.0),
+        "nor marked by who left"
+    );
+
+    // Whoever pressed Join again, or was two and one of them left, may be there although nobody saw them.
+    let mut again = Seen::read(both).at(75.0);
+    press(&mut again, Side::Tutor, -2.0);
+    press(&mut again, Side::Learner, -1.0);
+    assert_eq!(status(&hour(), again, 75.0), Completed);
+
+    let mut two = Seen::read(both).at(75.0);
+    add(&mut two, Side::Learner, ("", "guardian"), Did::Pressed, -9.0);
+    press(&mut two, Side::Tutor, -2.0);
+    assert_eq!(status(&hour(), two, 75.0), Completed);
+}
+
+#[test]
+fn who_is_inside_is_there_although_nobody_has_been_asked_since_the_lesson_was_moved() {
+    // The lesson was moved by ten minutes while both were inside: what the provider said of its old time does not count
+    // as an answer about the new one.
+    let unasked = Facts {
+        evidence: Seen::read("T -20 - …; L -15 - …").at(-5.0),
+        ..Facts::default()
+    };
+    assert!(have_met(&hour(), &unasked), "it cannot be called off any more");
+    assert!(
+        contradicts_mark(&hour(), &unasked, at(21.0)),
+        "nor the learner be marked"
+    );
+    let settled = foresee(&hour(), &unasked, at(2_000.0));
+    assert_eq!(settled.status, Completed, "if nobody ever answers");
+}
