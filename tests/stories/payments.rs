@@ -1117,6 +1117,17 @@ async fn only_the_client_pays_and_only_what_can_be_paid() {
         till.begin(CARD, &lesson).await.verdict(),
         "409 booking-without-price"
     );
+    price("5000", "'XAF'").await;
+    let timed = |start: &'static str| {
+        let sql = format!("UPDATE bookings SET session_start_time = {start}");
+        async move { world.owner.batch_execute(&sql).await.unwrap() }
+    };
+    timed("NULL").await;
+    assert_eq!(
+        till.begin(CARD, &lesson).await.verdict(),
+        "409 booking-without-time"
+    );
+    timed("now() + interval '1 hour'").await;
     price("100000", "'UGX'").await;
     assert_eq!(
         till.begin(CARD, &lesson).await.verdict(),
@@ -1922,7 +1933,7 @@ async fn nothing_is_charged_beside_a_collection_that_was_overtaken_while_that_ma
     assert_eq!(till.at_stripe().0, Vec::<i64>::new());
 
     // By then the request has arrived or never will.
-    till.world.travel(24);
+    till.world.travel(27);
     assert_eq!(till.capture.consume(&jobs).await, Vec::<String>::new());
     till.work().await;
     assert_eq!(till.at_stripe().0, [10_000]);
@@ -1959,4 +1970,188 @@ async fn a_lesson_that_was_called_off_and_is_planned_again_costs_its_price_again
     till.hear(1).await;
     till.work().await;
     assert_eq!(till.at_stripe(), (vec![10_000], vec![]), "it went back");
+}
+
+#[tokio::test]
+async fn a_charge_that_its_gateway_has_not_decided_is_neither_given_up_nor_made_beside() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(0).await;
+    let session = till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(21);
+    till.no_show(session).await;
+    let jobs = till.settled_jobs().await;
+    till.world.stripe.misbehave(Faults {
+        charges_wait: true,
+        is_silent: true,
+        ..Faults::default()
+    });
+    assert_eq!(
+        till.capture.consume(&jobs).await.len(),
+        1,
+        "half is being charged"
+    );
+
+    // A correction wants the whole; the bank still has not said a word about the half, which nobody is asking for any more.
+    till.corrected_to_full(session).await;
+    till.world.travel(27);
+    assert_eq!(
+        till.capture.consume(&jobs).await.len(),
+        1,
+        "half may still be taken"
+    );
+    assert_eq!(
+        till.world.stripe.record("payment_intent").len(),
+        1,
+        "and nothing is asked for beside it"
+    );
+
+    // It was taken, and nobody told.
+    till.world.stripe.end_charges();
+    till.world.stripe.misbehave(Faults::default());
+    assert_eq!(till.capture.consume(&jobs).await, Vec::<String>::new());
+    till.work().await;
+
+    assert_eq!(till.at_stripe(), (vec![5_000, 5_000], vec![]));
+    let paid = "payments WHERE method = 'saved_card' AND status = 'paid'";
+    assert_eq!(till.world.count(paid).await, 2);
+}
+
+#[tokio::test]
+async fn other_money_under_a_payment_that_is_paid_is_left_to_a_person() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    let begun = till.begin(CARD, &lesson).await;
+    till.pays(&begun);
+    till.hear(1).await;
+    let payment = PaymentId(begun.body["id"].as_str().unwrap().parse().unwrap());
+    let known = "SELECT gateway_id, intent_id FROM payments WHERE status = 'paid'";
+    let known = till.world.owner.query_one(known, &[]).await.unwrap();
+    let (gateway_id, intent): (String, String) = (known.get(0), known.get(1));
+
+    let (database, ids, now) = till.hands();
+    let told = |gateway_id: &str, intent: &str| {
+        let paid = Paid {
+            amount: Money::new(10_000, Currency::TTD),
+            gateway_id: gateway_id.into(),
+            intent: Some(intent.into()),
+            card: None,
+            fee: None,
+        };
+        Finding::Payment(payment, Outcome::Paid(paid))
+    };
+    let enter = async |finding| {
+        store::payments::enter(&database, &finding, &ids, now)
+            .await
+            .unwrap()
+    };
+
+    assert_eq!(
+        enter(told(&gateway_id, &intent)).await,
+        Entered::Yes,
+        "the same, told again"
+    );
+    assert_eq!(
+        enter(told(&intent, &intent)).await,
+        Entered::Yes,
+        "by its charge's name"
+    );
+    assert_eq!(enter(told("pi_other", "pi_other")).await, Entered::Disagrees);
+    let entries = "ledger_entries WHERE kind = 'payment'";
+    assert_eq!(till.world.count(entries).await, 2);
+}
+
+#[tokio::test]
+async fn a_charge_is_looked_up_under_the_record_of_the_card_that_was_asked() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(0).await;
+    till.session(&lesson).await;
+    till.card_kept(&lesson).await;
+    till.world.travel(61);
+    till.tick().await;
+
+    // One worker has seen this card, another by now the client's next one; the first one charges.
+    let (database, _, now) = till.hands();
+    let booking = BookingId(lesson.id);
+    let look = async || {
+        let open = store::payments::look_at_tab(&database, booking, now).await;
+        open.unwrap().unwrap()
+    };
+    let never_asked = "UPDATE payments SET asked_at = NULL WHERE method = 'saved_card'";
+    let first = look().await;
+    let next_card = "UPDATE saved_cards SET customer_id = 'cus_next', card_id = 'pm_next'";
+    till.world.owner.batch_execute(next_card).await.unwrap();
+    look().await;
+    till.world.owner.batch_execute(never_asked).await.unwrap();
+
+    let (_, line) = first.collection().unwrap();
+    let line = store::payments::Line {
+        asked_since: None,
+        ..line.clone()
+    };
+    let card = first.card.as_ref().unwrap();
+    let may_ask = store::payments::ask_for(&database, &line, card, line.amount, now).await;
+    assert!(may_ask.unwrap());
+
+    let written = "SELECT customer_id FROM payments WHERE method = 'saved_card'";
+    let written: String = till.world.owner.query_one(written, &[]).await.unwrap().get(0);
+    assert_eq!(written, card.customer);
+}
+
+#[tokio::test]
+async fn who_agrees_again_keeps_what_they_had_agreed_to() {
+    let till = Till::open().await;
+    let lesson = till.world.lesson_in(60).await;
+    till.card_kept(&lesson).await;
+    let agreed = "SELECT agreed_at::text || ' ' || up_to_minor FROM card_agreements";
+    let before: String = till.world.owner.query_one(agreed, &[]).await.unwrap().get(0);
+
+    // A part of the price by card, later: it agrees to that part, and to what was agreed to before.
+    till.world.travel(5);
+    till.card_kept(&lesson).await;
+    till.world
+        .owner
+        .batch_execute("UPDATE card_agreements SET up_to_minor = up_to_minor + 1")
+        .await
+        .unwrap();
+    till.world.travel(5);
+    till.card_kept(&lesson).await;
+
+    let after: String = till.world.owner.query_one(agreed, &[]).await.unwrap().get(0);
+    let before = before.replace(" 10000", " 10001");
+    assert_eq!(after, before, "since when, and up to how much");
+}
+
+#[tokio::test]
+async fn what_was_given_back_by_hand_is_not_undone_or_given_back_again_by_what_the_gateway_says() {
+    let till = Till::open().await;
+    half_could_not_go_back(&till).await;
+    assert_eq!(till.operator("settle_refund").await.unwrap(), 1);
+    till.work().await;
+    let books = till.books().await;
+
+    let id = "SELECT id FROM refunds WHERE reason = 'by_hand'";
+    let id = RefundId(till.world.owner.query_one(id, &[]).await.unwrap().get(0));
+    let (database, ids, now) = till.hands();
+    let enter = async |refunded| {
+        store::payments::enter(&database, &Finding::Refund(id, refunded), &ids, now)
+            .await
+            .unwrap()
+    };
+    let failed = Refunded::Failed {
+        gateway_id: None,
+        reason: "expired_or_canceled_card".into(),
+    };
+    assert_eq!(enter(failed).await, Entered::Yes, "told twice by the gateway");
+    let done = Refunded::Done {
+        gateway_id: "re_after_all".into(),
+        fee: None,
+    };
+    assert_eq!(
+        enter(done).await,
+        Entered::Disagrees,
+        "for a person: it went back twice"
+    );
+    assert_eq!(till.refunds().await, ["done by_hand"]);
+    assert_eq!(till.books().await, books);
 }

@@ -21,6 +21,9 @@ use store::payments::{self, Entered, Line, LookAtTab, Open, Settling};
 /// What its gateway still does not know after so long was never given to anybody, and cannot be paid any more.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(25);
 
+/// What a gateway is asked for again before long.
+const UNDECIDED: JobError = JobError::Transient("the gateway has not decided yet");
+
 /// The function.
 pub struct CapturePayment {
     /// Where tabs are.
@@ -117,9 +120,10 @@ impl CapturePayment {
                 .enter(line.id, refused(line.attempt, "amount_too_small"), now)
                 .await;
         }
-        // What the gateway is asked for is what is written down.
-        let is_written_down = line.is_written_down && line.amount == amount;
-        let may_ask = is_written_down || payments::ask_for(&self.database, line, amount, now).await?;
+        // What the gateway is asked for, and of whom, is what is written down: there it is looked up.
+        let is_of_this_card = line.customer.as_deref() == Some(card.customer.as_str());
+        let is_written_down = line.is_written_down && line.amount == amount && is_of_this_card;
+        let may_ask = is_written_down || payments::ask_for(&self.database, line, card, amount, now).await?;
         if !may_ask {
             return Err(JobError::Transient("somebody else collects"));
         }
@@ -139,7 +143,7 @@ impl CapturePayment {
             outcome => outcome?,
         };
         if outcome == Outcome::Open {
-            return Err(JobError::Transient("the gateway has not decided yet"));
+            return Err(UNDECIDED);
         }
         self.enter(line.id, outcome, now).await
     }
@@ -153,10 +157,14 @@ impl CapturePayment {
     async fn look_up(&self, open: &Open, unclear: &[PaymentId], now: Timestamp) -> Result<bool, JobError> {
         let mut moved = false;
         for line in open.lines.iter().filter(|line| unclear.contains(&line.id)) {
-            let outcome = self.find(line, open.card.as_ref(), now).await?;
-            if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::Open) {
-                self.enter(line.id, outcome, now).await?;
-                moved = true;
+            match self.find(line, open.card.as_ref(), now).await? {
+                // It may still take the money: nothing is charged beside it, and it is not given up.
+                Some(Outcome::Open) if line.collects => return Err(UNDECIDED),
+                None | Some(Outcome::Open) => {}
+                Some(outcome) => {
+                    self.enter(line.id, outcome, now).await?;
+                    moved = true;
+                }
             }
         }
         Ok(moved)

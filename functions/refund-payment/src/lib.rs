@@ -13,7 +13,7 @@ use platform::queue::Envelope;
 use providers::error::VendorError;
 use providers::fapshi;
 use providers::gateways::Gateways;
-use store::payments::{self, Due, GiveBack};
+use store::payments::{self, Due, Entered, GiveBack};
 
 /// The function.
 pub struct RefundPayment {
@@ -104,7 +104,11 @@ impl RefundPayment {
         match answer {
             Answer::Refunded(refunded) => {
                 let finding = Finding::Refund(due.id, refunded);
-                payments::enter(&self.database, &finding, &self.ids, now).await?;
+                let entered = payments::enter(&self.database, &finding, &self.ids, now).await?;
+                if entered != Entered::Yes {
+                    tracing::error!(?entered, "the gateway and the books disagree about a refund");
+                    return Err(JobError::Permanent("the gateway and the books disagree"));
+                }
             }
             Answer::NotNow(reason) => {
                 payments::refused(&self.database, due, reason, &self.ids, now).await?;

@@ -371,6 +371,9 @@ fn allow<'a>(started: &'a Started, order: &Order<'_>) -> Result<&'a Begun, Probl
         let detail = "The lesson's time has passed, and nobody had agreed to it.";
         return Err(conflict("booking-closed", detail));
     }
+    if !started.is_timed && order.method != Method::CardOnFile {
+        return Err(conflict("booking-without-time", "The booking has no time yet."));
+    }
     if order.method == Method::CardOnFile {
         has_seen(price, started.is_agreed, order.up_to_minor)?;
     }

@@ -267,9 +267,10 @@ pub enum Next {
     AskClient(Ask),
 }
 
-/// Whether what a gateway was asked at `asked_at` may still be on its way there: for two minutes.
+/// Whether what a gateway was asked at `asked_at` may still be on its way there: for five minutes. Whoever asks is done
+/// within one; the rest is for clocks that differ, and for a gateway that lists late what it has taken.
 pub fn may_be_under_way(asked_at: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(asked_at) < SignedDuration::from_mins(2)
+    now.duration_since(asked_at) < SignedDuration::from_mins(5)
 }
 
 impl Tab {
@@ -280,7 +281,7 @@ impl Tab {
         let (mut held, mut out_of_reach) = (nothing, nothing);
         for payment in self.paid() {
             held = held.plus(payment.amount.minus(payment.refunded)?)?;
-            out_of_reach = out_of_reach.plus(payment.stuck)?.plus(payment.disputed)?;
+            out_of_reach = out_of_reach.plus(payment.out_of_reach()?)?;
         }
 
         let missing = self.due.minus(held)?;
@@ -403,6 +404,13 @@ impl Payment {
             .minus(self.refunded)?
             .minus(self.stuck)?
             .minus(self.disputed)
+    }
+
+    /// What of it can neither go back nor be asked for again. What a bank took back is not stuck beside that.
+    fn out_of_reach(&self) -> Result<Money, MoneyError> {
+        let here = self.amount.minus(self.refunded)?;
+        let both = self.stuck.plus(self.disputed)?;
+        Ok(Money::new(both.minor().min(here.minor()), both.currency()))
     }
 
     /// Asked for by somebody else, just now.
@@ -632,6 +640,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_bank_took_back_is_not_also_stuck() {
+        // It could not go back because it was disputed, and was lost then. What another payment has too much goes back.
+        let lost = Payment {
+            stuck: xaf(100),
+            disputed: xaf(100),
+            ..ahead(7, PaymentStatus::Paid, 100)
+        };
+        let other = ahead(8, PaymentStatus::Paid, 100);
+        let refund = Refund {
+            payment: other.id,
+            amount: xaf(100),
+        };
+        let tab = settled(0, vec![lost, other]);
+        assert_eq!(next(&tab), Next::Settle(vec![], Some(refund)));
+    }
+
+    #[test]
     fn a_refused_refund_is_tried_again_four_times_with_growing_gaps() {
         let minutes = |refusals| Some(refund_again_at(refusals, now())?.duration_since(now()).as_mins());
         let tried: Vec<_> = (0..=4).map(minutes).collect();
@@ -667,7 +692,7 @@ mod tests {
         };
         let tab = settled(0, vec![old.clone()]);
         assert_eq!(next(&tab), Next::LookUp(vec![old.id]));
-        let later = now() + SignedDuration::from_mins(2);
+        let later = now() + SignedDuration::from_mins(5);
         let just_before = later - SignedDuration::from_secs(1);
         assert_eq!(tab.next(true, now()).unwrap(), Next::Wait);
         assert_eq!(tab.next(true, just_before).unwrap(), Next::Wait);

@@ -89,7 +89,7 @@ pub const START: &str = "
         WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id, b.student_id) FOR NO KEY UPDATE),
     subject AS (
         SELECT b.id, b.client_id, b.tutor_id, b.status, b.price_minor, b.price_currency, d.currency AS due_currency,
-               b.agreed_at IS NOT NULL AS is_agreed,
+               b.agreed_at IS NOT NULL AS is_agreed, num_nulls(b.session_start_time, b.session_duration) = 0 AS is_timed,
                -- What has ended and was never agreed takes no money, a day before it gives back what it has.
                is_off(locked.whole, $5::timestamptz + interval '1 day') AS is_off,
                d.minor - (
@@ -102,7 +102,8 @@ pub const START: &str = "
         SELECT *, CASE WHEN $3 = 'card_on_file' THEN 0 ELSE missing END AS amount FROM subject
         WHERE client_id = $2 AND status NOT IN ('cancelled', 'unknown') AND NOT is_off AND price_currency IS NOT NULL
           AND CASE WHEN $12::bigint IS NULL THEN is_agreed OR $3 <> 'card_on_file' ELSE price_minor <= $12 END
-          AND ($3 = 'card_on_file' OR missing >= greatest($11, 1)) AND ($10::text IS NULL OR due_currency = $10)),
+          -- Without a time it is never held, nor found not to have been.
+          AND ($3 = 'card_on_file' OR is_timed AND missing >= greatest($11, 1)) AND ($10::text IS NULL OR due_currency = $10)),
     usable AS (
         SELECT p.id, p.link, p.gateway_id, p.created_at FROM payments p JOIN wanted w ON p.booking_id = w.id
         WHERE p.method = $3 AND p.status = 'open' AND p.gateway_id IS NOT NULL AND p.created_at > $8
@@ -126,7 +127,7 @@ pub const START: &str = "
         WHERE NOT EXISTS (SELECT FROM usable)
         ON CONFLICT (booking_id, method) WHERE status = 'opening' AND charge_id IS NULL DO NOTHING
         RETURNING id)
-    SELECT s.client_id, s.status, s.is_agreed, s.is_off, s.price_minor, s.price_currency, s.missing, s.due_currency,
+    SELECT s.client_id, s.status, s.is_agreed, s.is_timed, s.is_off, s.price_minor, s.price_currency, s.missing, s.due_currency,
            s.customer_id, w.amount, begun.id AS begun_id, usable.id AS usable_id, usable.link, usable.gateway_id,
            usable.created_at, looking.id IS NOT NULL AS is_looking
     FROM subject s LEFT JOIN wanted w ON true LEFT JOIN begun ON true LEFT JOIN usable ON true
@@ -149,8 +150,12 @@ pub const AGREE: &str = "
         WHERE client_id = $2 AND has_card AND status NOT IN ('cancelled', 'unknown') AND price_minor IS NOT NULL
           AND CASE WHEN $4::bigint IS NULL THEN is_agreed ELSE price_minor <= $4 END
         ON CONFLICT (booking_id) DO UPDATE
-        SET client_id = excluded.client_id, tutor_id = excluded.tutor_id, currency = excluded.currency,
-            up_to_minor = excluded.up_to_minor, agreed_at = excluded.agreed_at
+        SET (client_id, tutor_id, currency, up_to_minor, agreed_at) = (
+            SELECT excluded.client_id, excluded.tutor_id, excluded.currency,
+                   CASE WHEN is_same THEN greatest(g.up_to_minor, excluded.up_to_minor) ELSE excluded.up_to_minor END,
+                   CASE WHEN is_same THEN least(g.agreed_at, excluded.agreed_at) ELSE excluded.agreed_at END
+            FROM (SELECT (g.client_id, g.tutor_id, g.currency)
+                         = (excluded.client_id, excluded.tutor_id, excluded.currency) AS is_same) AS before)
         RETURNING g.*),
     tried_again AS (
         UPDATE payments p SET status = 'declined', next_try_at = $3 FROM agreed a
@@ -201,7 +206,7 @@ pub const SEEN_BY: &str = "
     FROM payments p LEFT JOIN looking ON true WHERE p.id = $1 AND p.client_id = $2";
 
 /// A booking's tab, a row for each payment. If the charge is to be collected, and nothing else was paid or may be being
-/// paid, it is written down that the gateway may have been asked since now, or since the last look within two minutes,
+/// paid, it is written down that the gateway may have been asked since now, or since the last look within five minutes,
 /// which may still be at it. Otherwise how much is to be collected is known only after a look at the gateways, and
 /// [`ASK_FOR`] writes it down. The collection is locked before it is read, so whoever comes second sees that somebody is at
 /// it. $1 booking, $2 now.
@@ -216,7 +221,7 @@ pub const LOOK_AT_TAB: &str = "
         UPDATE payments p
         SET status = 'opening', attempt = b.attempt + (b.status = 'declined')::int, next_try_at = NULL,
             asked_at = CASE
-                WHEN b.status = 'opening' AND b.asked_at > $2::timestamptz - interval '2 minutes' THEN b.asked_at
+                WHEN b.status = 'opening' AND b.asked_at > $2::timestamptz - interval '5 minutes' THEN b.asked_at
                 WHEN NOT EXISTS (
                     SELECT FROM payments x
                     WHERE x.booking_id = b.booking_id AND x.id <> b.id AND x.status IN ('opening', 'open', 'paid')
@@ -238,7 +243,7 @@ pub const LOOK_AT_TAB: &str = "
            CASE WHEN asking.was = 'opening' THEN asking.asked_before
                 WHEN asking.id IS NULL AND p.status = 'opening' THEN p.asked_at END AS asked_at,
            CASE WHEN asking.id IS NOT NULL THEN asking.asked_at ELSE p.asked_at END AS asked_since,
-           coalesce(asking.asked_at > $2::timestamptz - interval '2 minutes', false) AS is_written_down,
+           coalesce(asking.asked_at > $2::timestamptz - interval '5 minutes', false) AS is_written_down,
            given_back(p.id) AS refunded, disputed(p.id, false) AS disputed,
            unasked(p.id) AS unasked,
            (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r
@@ -257,18 +262,24 @@ pub const LOOK_AT_TAB: &str = "
     ORDER BY p.paid_at, p.id";
 
 /// Writes down that the gateway may be asked for so much of a charge from now on, unless somebody else did since it was
-/// looked at. $1 payment, $2 attempt, $3 amount, $4 now, $5 since when it was written down as it was looked at, or NULL.
+/// looked at. $1 payment, $2 attempt, $3 amount, $4 now, $5 since when it was written down as it was looked at, or NULL,
+/// $6 the client's record at the gateway under which it is asked for, where it will be looked up.
 pub const ASK_FOR: &str = "
-    UPDATE payments SET amount_minor = $3, asked_at = $4
+    UPDATE payments SET amount_minor = $3, asked_at = $4, customer_id = $6
     WHERE id = $1 AND attempt = $2 AND status = 'opening' AND asked_at IS NOT DISTINCT FROM $5::timestamptz RETURNING id";
 
 /// Enters money that came: the payment, its ledger entries, the card to keep with what its owner agreed to by
 /// paying, and the next look at every tab that this may change. Once; a second time changes nothing, but that a fee of
-/// which the gateway had not told before is entered. Money for a booking that nobody has agreed to is looked at
+/// which the gateway had not told before is entered. Other money under the same payment is not that: it is for a person. Money for a booking that nobody has agreed to is looked at
 /// again when its time has passed. $1 payment, $2 amount, $3 currency, $4 gateway's id, $5 intent or NULL, $6 now,
 /// $7 customer or NULL, $8 card or NULL, $9 a job of any tab, $10 the gateway's fee or NULL, $11 its currency or NULL.
 pub const PAID: &str = "
-    WITH known AS (SELECT * FROM payments WHERE id = $1),
+    WITH known AS (SELECT * FROM payments WHERE id = $1 FOR NO KEY UPDATE),
+    agreeing AS (
+        SELECT amount_minor = $2 AND currency = $3 AND (
+                   status <> 'paid' OR CASE WHEN intent_id IS NOT NULL AND $5::text IS NOT NULL THEN intent_id = $5
+                                            ELSE coalesce(gateway_id = $4, true) END) AS agrees
+        FROM known),
     paid AS (
         UPDATE payments p
         SET status = 'paid', paid_at = $6, next_try_at = NULL, reason = NULL,
@@ -277,8 +288,8 @@ pub const PAID: &str = "
                 SELECT coalesce(b.session_start_time + make_interval(mins => coalesce(b.session_duration, 0)), $6::timestamptz)
                        + interval '1 day 1 minute'
                 FROM bookings b WHERE b.id = p.booking_id AND b.agreed_at IS NULL AND p.amount_minor > 0)
-        WHERE p.id = $1 AND p.status <> 'paid' AND p.amount_minor = $2 AND p.currency = $3
-        RETURNING *),
+        FROM known k WHERE p.id = k.id AND k.status <> 'paid' AND k.amount_minor = $2 AND k.currency = $3
+        RETURNING p.*),
     card AS (
         INSERT INTO saved_cards (client_id, gateway, customer_id, card_id, saved_at)
         SELECT client_id, gateway, $7, $8, $6 FROM paid WHERE $7::text IS NOT NULL AND $8::text IS NOT NULL
@@ -293,8 +304,12 @@ pub const PAID: &str = "
                CASE method WHEN 'card' THEN least(amount_minor, price_minor) ELSE price_minor END, $6
         FROM paid WHERE method IN ('card', 'card_on_file')
         ON CONFLICT (booking_id) DO UPDATE
-        SET client_id = excluded.client_id, tutor_id = excluded.tutor_id, currency = excluded.currency,
-            up_to_minor = excluded.up_to_minor, agreed_at = excluded.agreed_at
+        SET (client_id, tutor_id, currency, up_to_minor, agreed_at) = (
+            SELECT excluded.client_id, excluded.tutor_id, excluded.currency,
+                   CASE WHEN is_same THEN greatest(g.up_to_minor, excluded.up_to_minor) ELSE excluded.up_to_minor END,
+                   CASE WHEN is_same THEN least(g.agreed_at, excluded.agreed_at) ELSE excluded.agreed_at END
+            FROM (SELECT (g.client_id, g.tutor_id, g.currency)
+                         = (excluded.client_id, excluded.tutor_id, excluded.currency) AS is_same) AS before)
         RETURNING g.*),
     -- A new card is tried for what its owner agreed to: the booking that it was left for, and what was agreed to before
     -- it was charged. Not for what somebody else has charged meanwhile.
@@ -319,7 +334,7 @@ pub const PAID: &str = "
             (concat_ws('/', 'cash', k.gateway, $11::text), 'cash', -$10::bigint),
             (concat_ws('/', 'gateway_fees', k.gateway, $11::text), 'gateway_fees', $10::bigint))
             AS e (account_id, account_kind, amount)
-        WHERE e.amount <> 0 AND k.amount_minor = $2 AND k.currency = $3),
+        WHERE e.amount <> 0 AND (SELECT agrees FROM agreeing)),
     accounts AS (
         INSERT INTO ledger_accounts (id, kind, owner_id, currency)
         SELECT DISTINCT account_id, account_kind, owner_id, currency FROM booked ORDER BY account_id
@@ -341,7 +356,7 @@ pub const PAID: &str = "
             SELECT booking_id FROM paid WHERE amount_minor > 0
             UNION SELECT booking_id FROM tried_again) AS t)
     SELECT EXISTS (SELECT FROM known) AS is_known,
-           coalesce((SELECT amount_minor = $2 AND currency = $3 FROM known), false) AS agrees";
+           coalesce((SELECT agrees FROM agreeing), false) AS agrees";
 
 /// Enters a refusal of one attempt to collect: the next try, or what the client is told. What is too small for any card
 /// is not tried again, nor is anybody told: it stays on the client's account.
@@ -403,7 +418,7 @@ pub const LOOK_AT_REFUND: &str = "
     asking AS (
         UPDATE refunds r
         SET asked_at = CASE
-            WHEN b.asked_at > $2::timestamptz - interval '2 minutes' AND NOT is_unasked(b.whole) THEN b.asked_at ELSE $2 END
+            WHEN b.asked_at > $2::timestamptz - interval '5 minutes' AND NOT is_unasked(b.whole) THEN b.asked_at ELSE $2 END
         FROM before b WHERE r.id = b.id AND b.status = 'opening' RETURNING r.id, r.asked_at)
     SELECT r.id, r.amount_minor, r.currency, r.asked_at, r.status = 'pending' AS is_pending, r.refusals,
            asking.asked_at AS written_down_at, p.id AS payment_id, p.gateway, p.intent_id, p.payer_phone,
@@ -415,7 +430,8 @@ pub const LOOK_AT_REFUND: &str = "
     LEFT JOIN asking ON asking.id = r.id";
 
 /// Enters what became of a refund: its status, its ledger entries with the gateway's fee, what the client is told. A
-/// refund that was done and came back is taken back. What was given up and happened after all is entered. $1 refund,
+/// refund that was done and came back is taken back. What was given up and happened after all is entered. What an operator
+/// gave back by hand, and the gateway has given back as well, is for a person. $1 refund,
 /// $2 'pending', 'done' or 'failed', $3 gateway's id or NULL, $4 reason or NULL, $5 now, $6 the gateway's fee or NULL,
 /// $7 its currency or NULL.
 pub const REFUNDED: &str = "
@@ -428,7 +444,8 @@ pub const REFUNDED: &str = "
         FROM before b
         WHERE r.id = b.id AND b.status <> $2 AND CASE
             WHEN b.status IN ('opening', 'pending') THEN true
-            WHEN b.status = 'done' THEN $2 = 'failed'
+            -- What an operator gave back by hand is no news of the gateway's.
+            WHEN b.status = 'done' THEN $2 = 'failed' AND b.reason IS DISTINCT FROM 'by_hand'
             ELSE $2 = 'done' AND NOT EXISTS (
                 SELECT FROM ledger_entries e WHERE e.refund_id = b.id AND e.kind = 'refund') END
         RETURNING r.*, b.status AS was),
@@ -465,7 +482,8 @@ pub const REFUNDED: &str = "
                jsonb_build_object('refund_id', c.id, 'payment_id', p.id, 'amount', c.amount_minor, 'currency', c.currency), $5
         FROM changed c JOIN payments p ON p.id = c.payment_id
         WHERE c.status IN ('done', 'failed') ON CONFLICT (source) DO NOTHING)
-    SELECT EXISTS (SELECT FROM refunds WHERE id = $1) AS is_known, true AS agrees";
+    SELECT EXISTS (SELECT FROM before) AS is_known,
+           NOT EXISTS (SELECT FROM before WHERE status = 'done' AND reason = 'by_hand' AND $2 = 'done') AS agrees";
 
 /// Records a dispute, and enters into the books what it moved since it was last seen: what the bank took back, what it
 /// returned, what the gateway takes for it. The sums are totals, so they only grow, and what is told late changes nothing.
@@ -665,6 +683,8 @@ pub struct Started {
     pub is_agreed: bool,
     /// Whether it will not be held: it ended and nobody had agreed to it.
     pub is_off: bool,
+    /// Whether it is known when it is held, and for how long.
+    pub is_timed: bool,
     /// The lesson's price.
     pub price: Option<Money>,
     /// What is missing, in the currency of the charge, before there is one of the price; `None` without a price.
@@ -957,6 +977,7 @@ fn read_started(row: &Row) -> Result<Started, DatabaseError> {
         client: ProfileId(column(row, "client_id")?),
         status: BookingStatus::from(column::<&str>(row, "status")?),
         is_agreed: column(row, "is_agreed")?,
+        is_timed: column(row, "is_timed")?,
         is_off: column(row, "is_off")?,
         price: money(row, "price_minor", "price_currency")?,
         missing: money(row, "missing", "due_currency")?,
@@ -1132,16 +1153,18 @@ fn read_line(row: &Row) -> Result<Line, DatabaseError> {
 pub async fn ask_for(
     database: &Database,
     line: &Line,
+    card: &Card,
     amount: Money,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
     let minor = amount.minor();
-    let params: [Param<'_>; 5] = [
+    let params: [Param<'_>; 6] = [
         (&line.id.0, Type::UUID),
         (&line.attempt, Type::INT4),
         (&minor, Type::INT8),
         (&now, Type::TIMESTAMPTZ),
         (&line.asked_since, Type::TIMESTAMPTZ),
+        (&card.customer, Type::TEXT),
     ];
     Ok(database.query_opt(ASK_FOR, &params).await?.is_some())
 }

@@ -10,9 +10,9 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
-/// Between two moments at which anything happens. Longer than every fence of two minutes: those end while workers are
+/// Between two moments at which anything happens. Longer than every fence of five minutes: those end while workers are
 /// still at what they fence.
-const SLOT_MINUTES: i64 = 5;
+const SLOT_MINUTES: i64 = 6;
 /// Days on which something happens. Lessons begin on all but the last.
 const DAYS: i64 = 4;
 /// From one day to the next. Between its end and the next day's begin gateways forget their keys.

@@ -76,6 +76,7 @@ impl Mailbox {
 /// How a gateway misbehaves.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a harm of its own")]
 pub struct Faults {
     /// So many requests are refused with 503 before anything happens.
     pub fail_next: u32,
@@ -101,6 +102,8 @@ pub struct Faults {
     pub is_silent: bool,
     /// What a charge cost is told later.
     pub fees_wait: bool,
+    /// A charge is taken and not decided: the client's bank takes its time.
+    pub charges_wait: bool,
 }
 
 /// An answer 500 to a request.

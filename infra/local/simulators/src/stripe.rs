@@ -646,6 +646,33 @@ impl Stripe {
         object
     }
 
+    /// The banks have decided: every charge that waited has succeeded.
+    pub fn end_charges(&self) {
+        let waiting: Vec<Value> = {
+            let books = self.books();
+            let intents = books.of("payment_intent");
+            intents
+                .filter(|intent| intent["status"] == "processing")
+                .cloned()
+                .collect()
+        };
+        for intent in waiting {
+            let (name, currency) = (intent["id"].as_str(), intent["currency"].as_str());
+            let (name, currency) = (name.unwrap_or_default(), currency.unwrap_or_default());
+            let amount = intent["amount"].as_i64().unwrap_or_default();
+            let changed = {
+                let mut books = self.books();
+                let charge = books.capture(name, amount, currency, true);
+                let changes =
+                    json!({"status": "succeeded", "latest_charge": charge, "amount_received": amount});
+                books.change(name, changes)
+            };
+            if let Some(changed) = changed {
+                self.tell("payment_intent.succeeded", &changed);
+            }
+        }
+    }
+
     /// What each charge cost is told by now, of which it was not told at once.
     pub fn tell_fees(&self) {
         let silent: Vec<Value> = {
@@ -724,13 +751,17 @@ impl Stripe {
         });
         let intent = id("pi");
         let is_told = books.tells_fees(form.get("capture_method").map(String::as_str));
-        let charge = error
-            .is_none()
-            .then(|| books.capture(&intent, amount, currency, is_told));
+        let status = match &error {
+            Some(_) => "requires_payment_method",
+            None if books.faults.charges_wait => "processing",
+            None => "succeeded",
+        };
+        let has_succeeded = status == "succeeded";
+        let charge = has_succeeded.then(|| books.capture(&intent, amount, currency, is_told));
         let intent = json!({
             "id": intent, "object": "payment_intent", "amount": amount, "currency": currency,
-            "latest_charge": charge, "status": if error.is_some() { "requires_payment_method" } else { "succeeded" },
-            "amount_received": if error.is_some() { 0 } else { amount }, "customer": customer,
+            "latest_charge": charge, "status": status,
+            "amount_received": if has_succeeded { amount } else { 0 }, "customer": customer,
             "payment_method": if error.is_some() { Value::Null } else { json!(card) },
             "last_payment_error": error, "metadata": metadata(form, "metadata"), "created": self.now(),
         });
@@ -738,7 +769,8 @@ impl Stripe {
         drop(books);
         match error {
             None => {
-                self.tell("payment_intent.succeeded", &intent);
+                let kind = if has_succeeded { "succeeded" } else { "processing" };
+                self.tell(&format!("payment_intent.{kind}"), &intent);
                 Ok(intent)
             }
             Some(mut error) => {
