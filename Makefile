@@ -1,14 +1,16 @@
 # The commands of this repository; `make` alone lists them.
-.PHONY: help setup build run demo test bench month down migrate unadopt changes accept reject refunds retry-refund settle-refund adjust replay
+.PHONY: help setup build run demo test check story bench month down migrate unadopt changes accept reject refunds retry-refund settle-refund adjust replay
 
 PYTHON := target/venv/bin/python
 STACK := $(PYTHON) infra/local/stack.py
-FUNCTIONS := $(foreach folder,$(wildcard functions/*),--package $(notdir $(folder)))
+FUNCTIONS := $(foreach folder,$(wildcard functions/*/*),--package $(notdir $(folder)))
 
 help:
 	@echo "make run    start everything on this machine, play a lesson, stay up"
 	@echo "make demo   the same, and exit; the report is target/demo.json"
 	@echo "make test   every check and every test"
+	@echo "make check  format, lint and unit tests: what needs no service"
+	@echo "make story NAME=joining    the stories of that name; what they need stays up for the next one (make down)"
 	@echo "make bench  measure start-up and settlement against their limits"
 	@echo "make month  simulate a month of 100,000 lessons and judge it; LESSONS=2000 for three days of it"
 	@echo "make down   stop what make run started"
@@ -33,6 +35,12 @@ demo: build
 
 test: setup
 	@$(PYTHON) infra/local/test.py
+
+check: setup
+	@$(PYTHON) infra/local/test.py check
+
+story: setup
+	@$(PYTHON) infra/local/test.py story $(or $(NAME),$(error which? make story NAME=joining))
 
 bench: setup
 	@echo "bench: building with the release profile (some minutes the first time)"

@@ -1,4 +1,5 @@
-"""`make test`: everything that must hold, from formatting to the killed database; ends with one line."""
+"""`make test`: everything that must hold, from formatting to the killed database; ends with one line. With `check`, only
+what needs no service; with `story NAME`, the stories of that name, on a stack that stays up."""
 
 import json
 import os
@@ -8,10 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
 STACK = [PYTHON, str(ROOT / "infra/local/stack.py")]
+STATE = ROOT / "target/local/stack.json"
 PASSED = re.compile(r"\b(\d+) passed")
 FAILED = re.compile(r"\b(\d+) failed")
 
@@ -69,36 +73,82 @@ def pgbouncer():
     return shutil.which("pgbouncer", path=path)
 
 
-def main():
-    tally = Tally()
-    tally.run("format", ["cargo", "fmt", "--all", "--check"])
-    tally.run("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+def everything(tally):
+    style(tally)
     deny = cargo_deny()
     tally.run("dependencies", [deny, "check", "bans", "licenses", "sources"])
     advisories(tally, deny)
-    tally.run("template", [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "infra/local/test_template.py"])
+    template(tally)
     if tally.run("build", ["cargo", "build", "--workspace", "--all-targets"]):
         try:
-            stories(tally)
+            if tally.run("local stack", [*STACK, "up"]):
+                stories(tally, ["cargo", "test", "--workspace", "--quiet"])
         finally:
             subprocess.run([*STACK, "down"], check=False)
             subprocess.run([*STACK, "test-database-down"], check=False)
+
+
+def check(tally):
+    """What needs no service: the fast loop."""
+    style(tally)
+    template(tally)
+    crates = ["domain", "platform", "providers", "store", "migrations", "simulators"]
+    packages = [word for crate in crates for word in ("--package", crate)]
+    tally.run("unit tests", ["cargo", "test", "--quiet", "--lib", *packages])
+
+
+def story(tally, name):
+    """The stories whose path contains `name`, by binaries that are fresh, on a stack that is started once and left."""
+    if not tally.run("build", ["cargo", "build", "--workspace", "--bins"]):
+        return
+    if is_up() or tally.run("local stack", [*STACK, "up"]):
+        stories(tally, ["cargo", "test", "--package", "stories", "--test", "stories", "--", name])
+
+
+def style(tally):
+    tally.run("format", ["cargo", "fmt", "--all", "--check"])
+    tally.run("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+
+
+def template(tally):
+    tally.run("template", [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "infra/local/test_template.py"])
+
+
+def is_up():
+    try:
+        address = json.loads(STATE.read_text())["aws"]
+        urllib.request.urlopen(address, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, KeyError, ValueError):
+        return False
+    return True
+
+
+def stories(tally, command):
+    url = subprocess.run([*STACK, "test-database-up"], check=True, capture_output=True, text=True).stdout.strip()
+    tally.run(
+        "stories", command, TEST_DATABASE_URL=url, AWS_ENDPOINT_URL=json.loads(STATE.read_text())["aws"],
+        AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_REGION="us-east-1", RUST_BACKTRACE="0",
+        PGBOUNCER=pgbouncer(),
+    )
+
+
+def main():
+    tally = Tally()
+    match sys.argv[1:]:
+        case []:
+            everything(tally)
+        case ["check"]:
+            check(tally)
+        case ["story", name]:
+            story(tally, name)
+        case _:
+            sys.exit(__doc__)
     print(f"\nsteps that failed: {', '.join(tally.broken) or 'none'}")
     failed = max(tally.failed, len(tally.broken))
     print(f"{tally.passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
-
-
-def stories(tally):
-    if not tally.run("local stack", [*STACK, "up"]):
-        return
-    url = subprocess.run([*STACK, "test-database-up"], check=True, capture_output=True, text=True).stdout.strip()
-    stack = json.loads((ROOT / "target/local/stack.json").read_text())
-    tally.run(
-        "stories", ["cargo", "test", "--workspace", "--quiet"], TEST_DATABASE_URL=url, AWS_ENDPOINT_URL=stack["aws"],
-        AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_REGION="us-east-1", RUST_BACKTRACE="0",
-        PGBOUNCER=pgbouncer(),
-    )
 
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ def crate_of(function):
     return pathlib.PurePath(function["CodeUri"]).name
 
 
+def crates():
+    """Each function's folder, in its chapter's, by the function's name."""
+    return {manifest.parent.name: manifest.parent for manifest in (ROOT / "functions").glob("*/*/Cargo.toml")}
+
+
 def logical_id(reference):
     """The resource that `!Ref`, `!GetAtt` or `!Sub` names."""
     [(_, value)] = reference.items()
@@ -67,8 +72,7 @@ def test_cfn_lint_finds_nothing_in_the_translated_template(translated, tmp_path)
 
 def test_every_function_of_the_template_has_a_crate_and_the_reverse(template):
     deployed = {crate_of(function) for function in functions(template).values()}
-    crates = {folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir()}
-    assert deployed == crates
+    assert deployed == set(crates())
 
 
 def test_every_crate_is_named_after_what_it_does_in_both_places(template):
@@ -228,8 +232,8 @@ def variables_read(folder):
         "Gateways::from_env": ["shared/providers/src/stripe/api.rs", "shared/providers/src/fapshi/api.rs"],
         "BatchPolicy::from_env": ["shared/platform/src/batch.rs"],
         "Door::from_env": ["shared/platform/src/webhook.rs"],
-        "session_policy": ["shared/store/src/policy.rs"],
-        "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/charging.rs"],
+        "session_policy": ["shared/store/src/charge/policy.rs"],
+        "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/charge/charging.rs"],
     }
     for group in set(GROUP.findall(code)):
         for home in homes[group]:
@@ -239,7 +243,7 @@ def variables_read(folder):
 
 def test_every_variable_that_the_code_reads_is_set_and_every_one_that_is_set_is_read(template):
     for name, function in functions(template).items():
-        read = variables_read(ROOT / "functions" / crate_of(function))
+        read = variables_read(crates()[crate_of(function)])
         given = {v.removesuffix("_PARAMETER") for v in function["Environment"]["Variables"]}
         assert read == given, f"{name} lacks {read - given} and is given {given - read}"
 
@@ -344,7 +348,7 @@ def test_every_count_that_an_alarm_looks_at_is_written(template):
             if "function" not in dimensions:
                 assert dimensions == {"outcome": "panicked"} and f'"{metric}"' in written, name
                 continue
-            sources = sorted((ROOT / "functions" / dimensions["function"] / "src").rglob("*.rs"))
+            sources = sorted((crates()[dimensions["function"]] / "src").rglob("*.rs"))
             counted = "\n".join(source.read_text() for source in sources)
             assert dimensions["outcome"] == "ok" and f'"{metric}"' in counted, f"{name}: {metric}"
 
@@ -384,3 +388,38 @@ def test_imports_run_one_way():
         [dependencies] = re.findall(r"^\[dependencies\]$(.*?)(?=^\[|\Z)", manifest, re.MULTILINE | re.DOTALL)
         imported = {name for name in house if re.search(rf"^{name}\b", dependencies, re.MULTILINE)}
         assert imported <= may, f"{folder} imports {imported - may}"
+
+
+RULES = ROOT / "shared/domain/RULES.md"
+
+
+def rules():
+    """What `RULES.md` says under each of its anchors."""
+    parts = re.split(r"^### (.+)$", RULES.read_text(), flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_rules_have_an_anchor_of_their_own_and_name_the_code_that_keeps_them():
+    anchors = [anchor for anchor, _ in rules()]
+    assert len(anchors) == len(set(anchors)) and all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+", a) for a in anchors)
+    for anchor, text in rules():
+        decided = text.split("*Decided in*")
+        assert len(decided) == 2, f"{anchor} does not say where it is decided"
+        places = re.findall(r"\]\(([^)#]+)\)", decided[1])
+        assert places and all((RULES.parent / place).is_file() for place in places), f"{anchor}: {places}"
+
+
+def test_rules_that_are_cited_exist():
+    anchors = {anchor for anchor, _ in rules()}
+    for anchor in re.findall(r"\]\(#([\w-]+)\)", RULES.read_text()):
+        assert anchor in anchors, f"RULES.md cites {anchor}"
+    folders = ["functions", "shared", "infra", "tests", "events"]
+    files = [*ROOT.glob("*.*"), *(file for folder in folders for file in (ROOT / folder).rglob("*.*"))]
+    for file in files:
+        if file.suffix not in (".rs", ".md", ".sql", ".py", ".yaml", ".json") or "target" in file.parts:
+            continue
+        text = file.read_text()
+        for anchor in re.findall(r"\bRULES\.md#([\w-]+)", text):
+            assert anchor in anchors, f"{file.relative_to(ROOT)} cites {anchor}"
+        for link in re.findall(r"\]\(([^)\s]*\bRULES\.md)\b", text):
+            assert (file.parent / link).resolve() == RULES, f"{file.relative_to(ROOT)} links to {link}"

@@ -10,26 +10,9 @@
     reason = "a story that cannot go on says so and stops"
 )]
 
-mod adoption;
-mod agreement;
-mod bad_input;
-mod batch;
-mod card;
-mod contract;
-mod database;
-mod events;
-mod following;
-mod front_door;
+mod charge;
 mod harness;
-mod histories;
-mod joining;
-mod money;
-mod outbox;
-mod payments;
-mod pooler;
-mod presence;
-mod round_trips;
-mod schema;
-mod secrecy;
-mod snapshot;
-mod tokens;
+mod house;
+mod keep;
+mod launch;
+mod prove;

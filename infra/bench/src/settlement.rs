@@ -9,7 +9,7 @@
 )]
 
 use bench::{connect, fresh_database};
-use domain::payment::Collects;
+use domain::charge::payment::Collects;
 use jiff::Timestamp;
 use platform::clock::Clock;
 use platform::database::Database;
@@ -17,7 +17,7 @@ use platform::ids::Ids;
 use platform::invocation::Invocation;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use store::charging::Charging;
+use store::charge::charging::Charging;
 use tokio_postgres::Client;
 use uuid::Uuid;
 

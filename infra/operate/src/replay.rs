@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         eprintln!("replay: DATABASE_URL=… replay PROVIDER [EVENT]");
         return ExitCode::FAILURE;
     };
-    match store::events::replay(&database, &provider, event.as_deref(), QUEUE, Timestamp::now()).await {
+    match store::prove::inbox::replay(&database, &provider, event.as_deref(), QUEUE, Timestamp::now()).await {
         Ok(count) => println!("replay: {count} event(s) go out with the next tick of relay-outbox"),
         Err(error) => {
             eprintln!("replay: {error}");

@@ -1,20 +1,21 @@
 //! The rules of a lesson.
 //!
-//! Everything here is a pure function of its arguments: no I/O, no async, no clock and no vendor's name
-//! in a rule. Read it in this order: who is who ([`people`]), when the door is open ([`window`]), what a
-//! booking is and who may do what with it ([`booking`]), what is known of the room ([`evidence`]) and
-//! what that means ([`attendance`]), what a tutor may add ([`snapshot`]), what it all costs ([`session`], [`settlement`],
-//! [`money`]), and how that is paid ([`payment`], [`gateway`]).
+//! Everything here is a pure function of its arguments: no I/O, no async, no clock, and no vendor's name in a rule.
+//! [RULES.md](../RULES.md) has each rule of the product with its reason, its default and its place.
+//! The rooms are the product's chapters. Read them in this order:
+//!
+//! 1. who is who ([`people`]), under which ids ([`ids`]), and what money is ([`money`]);
+//! 2. [`launch`]: when a room is open ([`launch::window`]), what a booking is and who may do what with it
+//!    ([`launch::booking`]);
+//! 3. [`prove`]: what was seen of a room ([`prove::evidence`]), what that means ([`prove::attendance`]), and what a tutor
+//!    may add ([`prove::snapshot`]);
+//! 4. [`charge`]: what a lesson is sold as ([`charge::session`]), what it costs by its outcome
+//!    ([`charge::settlement`]), and how that is paid ([`charge::payment`], [`charge::tab`], [`charge::retry`],
+//!    [`charge::finding`]).
 
-pub mod attendance;
-pub mod booking;
-pub mod evidence;
-pub mod gateway;
+pub mod charge;
 pub mod ids;
+pub mod launch;
 pub mod money;
-pub mod payment;
 pub mod people;
-pub mod session;
-pub mod settlement;
-pub mod snapshot;
-pub mod window;
+pub mod prove;

@@ -1,4 +1,6 @@
 //! Money: whole minor units with a currency, and exact shares of it. No floats anywhere.
+//!
+//! Rules: [money-exact](../RULES.md#money-exact), [charge-parts](../RULES.md#charge-parts).
 
 use iso_currency::Currency;
 use serde::ser::SerializeStruct;

@@ -1,4 +1,6 @@
-//! Who a person is to a booking. Source of the rules: Lessonspace seed v5.2, sections 2.0 and 4.1.
+//! Who a person is to a booking.
+//!
+//! Rules: [who-may-join](../RULES.md#who-may-join), [guardian-link](../RULES.md#guardian-link).
 
 use crate::ids::ProfileId;
 use serde::Serialize;

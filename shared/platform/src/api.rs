@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 /// The largest JSON body a user may send, in bytes; none of ours comes near.
 const LARGEST_JSON: usize = 64 * 1024;
-/// What a route may take beyond the time that its calls are given, for tidying up after the last of them.
-/// The answer itself still fits in before the deadline.
+/// How long a route may run beyond the time that its own calls are given, to tidy up after the last of them.
+/// The answer still goes out before the deadline.
 const TIDYING_UP: Duration = Duration::from_millis(300);
 
 /// A successful answer.
@@ -38,7 +38,7 @@ impl Reply {
         Self::with_status(StatusCode::OK, body)
     }
 
-    /// Any success with a body.
+    /// A given success status with a body.
     pub fn with_status(status: StatusCode, body: impl Serialize) -> Self {
         // Serialising our own answer types cannot fail: they hold no maps with foreign keys.
         Self {
@@ -48,14 +48,15 @@ impl Reply {
     }
 }
 
-/// One call of a route.
+/// One HTTP request to a route.
 pub struct Call {
     request: Request,
 }
 
 impl Call {
-    /// The caller, by their token.
+    /// The id of the caller, by their bearer token. It is noted in the log.
     pub async fn user(&self, authenticator: &Authenticator) -> Result<Uuid, AuthError> {
+        // The future of a verification is large. Boxed, it does not make every route's future as large.
         let user = invocation::phase("auth_ms", Box::pin(authenticator.user(self.headers()))).await?;
         invocation::note("user_id", user);
         Ok(user)
@@ -71,7 +72,7 @@ impl Call {
         }
     }
 
-    /// The headers.
+    /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
     }
@@ -88,7 +89,7 @@ impl Call {
         Ok(id)
     }
 
-    /// A query parameter.
+    /// A query parameter, decoded; `None` if it was not given.
     pub fn query(&self, name: &str) -> Option<String> {
         self.request
             .query_string_parameters()
@@ -96,7 +97,7 @@ impl Call {
             .map(ToOwned::to_owned)
     }
 
-    /// The body as it was sent.
+    /// The body's bytes as they were sent; empty if there is none.
     pub fn raw_body(&self) -> &[u8] {
         match self.request.body() {
             Body::Text(text) => text.as_bytes(),
@@ -116,6 +117,7 @@ impl Call {
                 detail,
             ));
         }
+
         // serde's message names fields, lines and columns, never a value of a string field.
         serde_json::from_slice(body).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
@@ -129,13 +131,13 @@ impl Call {
     }
 }
 
-/// A route.
+/// What a function behind the HTTP API does with a call.
 pub trait Route: Send + Sync {
     /// Answers one call.
     fn handle(&self, call: Call) -> impl Future<Output = Result<Reply, Problem>> + Send;
 }
 
-/// Serves `route`.
+/// Runs the function: answers requests with `route` until the environment ends.
 pub async fn serve(function: &'static str, route: impl Route) -> Result<(), Error> {
     logs::init();
     let route = &route;
@@ -152,10 +154,13 @@ async fn answer(
 ) -> Result<Response<Body>, Error> {
     let context = request.lambda_context();
     let invocation = Invocation::begin(function, &context.request_id, context.deadline);
+
     let work = async {
         let handled = AssertUnwindSafe(route.handle(Call { request })).catch_unwind();
         let allowed = invocation::remaining().saturating_add(TIDYING_UP);
         let result = timeout(allowed, handled).await;
+
+        // Three layers: the time-out, a caught panic, and the route's own result.
         let (outcome, response) = match result.unwrap_or_else(|_| Ok(Err(out_of_time()))) {
             Ok(Ok(reply)) => (Outcome::Ok, success(&reply)),
             Ok(Err(problem)) => (outcome_of(&problem), failure(&problem, &context.request_id)),
@@ -164,15 +169,17 @@ async fn answer(
                 failure(&Problem::internal(), &context.request_id),
             ),
         };
+
         invocation::note("status", response.status().as_u16());
         invocation.finish(outcome, &[]);
         response
     };
+
     Ok(invocation.scope(work).await)
 }
 
-/// The route was stopped because the function's own time was up; without an answer of ours the gateway would
-/// give a bare one.
+/// The answer for a route that was stopped because the function's time was up. Without it API Gateway would
+/// answer with a bare error.
 fn out_of_time() -> Problem {
     tracing::error!("stopped at the deadline");
     Problem::unavailable("out-of-time", "This took too long. Please try again.", 5)
@@ -210,16 +217,19 @@ fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
         "application/problem+json",
         &problem.body(request_id),
     );
+
     if let Some(seconds) = problem.retry_after_seconds {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+
     if problem.kind == "unauthenticated" {
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+
     response
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// Tolerated difference between the issuer's clock and ours, in seconds.
 const LEEWAY_SECONDS: i64 = 30;
-/// No real token is longer.
+/// In bytes; no real token is longer.
 const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// Why a caller is not known.
@@ -30,18 +30,18 @@ pub enum AuthError {
     /// No token, or not a good one. The reason is for the log, not for the caller.
     #[error("token refused: {0}")]
     Rejected(&'static str),
-    /// The keys cannot be had. Try again.
+    /// The keys cannot be fetched. The caller may try again.
     #[error("tokens cannot be verified: {0}")]
     Unavailable(&'static str),
 }
 
-/// Whom to believe.
+/// Which tokens are believed.
 pub struct AuthConfig {
     /// The `iss` of good tokens.
     pub issuer: String,
     /// The `aud` of good tokens; Supabase: `authenticated`.
     pub audience: String,
-    /// Where the issuer publishes its keys.
+    /// Where the issuer publishes its keys (JWKS).
     pub jwks_url: Url,
     /// The secret of legacy tokens; without it HS256 is refused.
     pub legacy_secret: Option<Secret>,
@@ -50,11 +50,13 @@ pub struct AuthConfig {
 impl AuthConfig {
     /// Reads `JWT_ISSUER`, `JWT_AUDIENCE`, `JWKS_URL` and, if there, `JWT_LEGACY_SECRET`.
     pub fn from_env(env: &mut crate::config::Env) -> Option<Self> {
+        // Read before any `?`, so that one failed start names everything that is missing.
         let (issuer, audience) = (
             env.required("JWT_ISSUER"),
             env.or("JWT_AUDIENCE", "authenticated".to_owned()),
         );
         let (jwks_url, legacy_secret) = (env.required("JWKS_URL"), env.optional_secret("JWT_LEGACY_SECRET"));
+
         Some(Self {
             issuer: issuer?,
             audience: audience?,
@@ -64,14 +66,14 @@ impl AuthConfig {
     }
 }
 
-/// Verifies tokens.
+/// Verifies user tokens. Keeps the issuer's published keys while its environment lives.
 pub struct Authenticator {
     config: AuthConfig,
     clock: Clock,
     keys: Mutex<PublishedKeys>,
 }
 
-/// The issuer's keys, as it published them last.
+/// The issuer's keys as it last published them; none before the first fetch.
 #[derive(Default)]
 struct PublishedKeys {
     set: Option<JwkSet>,
@@ -105,10 +107,14 @@ impl Authenticator {
     pub async fn user(&self, headers: &HeaderMap) -> Result<Uuid, AuthError> {
         let token = bearer(headers)?;
         let header = decode_header(token).map_err(|_| AuthError::Rejected("not a token"))?;
+
+        // Only the header's algorithm HS256 chooses the shared secret. For any other the key itself says
+        // which it is.
         let (key, algorithm) = match header.alg {
             Algorithm::HS256 => (self.legacy_key().await?, Algorithm::HS256),
             _ => self.published_key(&header).await?,
         };
+
         let claims = self.claims(token, &key, algorithm)?;
         self.check_times(&claims)?;
         Ok(claims.sub)
@@ -119,9 +125,11 @@ impl Authenticator {
         rules.set_issuer(&[&self.config.issuer]);
         rules.set_audience(&[&self.config.audience]);
         rules.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
+
         // Times are checked against the injected clock instead.
         rules.validate_exp = false;
         rules.validate_nbf = false;
+
         let verified = decode::<Claims>(token, key, &rules);
         verified
             .map(|token| token.claims)
@@ -133,12 +141,14 @@ impl Authenticator {
         if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(AuthError::Rejected("expired"));
         }
+
         if claims
             .nbf
             .is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now)
         {
             return Err(AuthError::Rejected("not valid yet"));
         }
+
         Ok(())
     }
 
@@ -148,20 +158,24 @@ impl Authenticator {
             .legacy_secret
             .as_ref()
             .ok_or(AuthError::Rejected("HS256 is not accepted"))?;
+
         let value = secret
             .first()
             .await
             .map_err(|_| AuthError::Unavailable("legacy secret"))?;
+
         Ok(DecodingKey::from_secret(value.expose_secret().as_bytes()))
     }
 
     async fn published_key(&self, header: &Header) -> Result<(DecodingKey, Algorithm), AuthError> {
         let kid = header.kid.as_deref().ok_or(AuthError::Rejected("no key id"))?;
+
         let jwk = self.find(kid).await?;
         let algorithm = pinned_algorithm(&jwk).ok_or(AuthError::Rejected("unusable key"))?;
         if header.alg != algorithm {
             return Err(AuthError::Rejected("algorithm does not fit the key"));
         }
+
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| AuthError::Rejected("unusable key"))?;
         Ok((key, algorithm))
     }
@@ -186,7 +200,8 @@ impl Authenticator {
 
         match keys.find(kid) {
             Some(key) => Ok(key.clone()),
-            // It may be a new key of theirs.
+            // A key id that we do not know may be a new key of the issuer, so this is trouble of ours and no
+            // refusal.
             None if keys.freshness.has_failed() => Err(AuthError::Unavailable("key server")),
             None => Err(AuthError::Rejected("unknown key id")),
         }
@@ -196,11 +211,14 @@ impl Authenticator {
         let client = outbound::client()
             .await
             .map_err(|_| AuthError::Unavailable("client"))?;
+
         let request = client
             .get(self.config.jwks_url.clone())
             .timeout(outbound::budget());
+
         let response = request.send().await.and_then(reqwest::Response::error_for_status);
         let response = response.map_err(|_| AuthError::Unavailable("key server"))?;
+
         response
             .json()
             .await
@@ -210,13 +228,17 @@ impl Authenticator {
 
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
+    // Of two headers a proxy might read the one and we the other.
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(AuthError::Rejected("no single Authorization header"));
     };
+
     let text = value.to_str().map_err(|_| AuthError::Rejected("not text"))?;
+
     let token = text
         .strip_prefix("Bearer ")
         .or_else(|| text.strip_prefix("bearer "));
+
     token
         .filter(|token| token.len() <= LONGEST_TOKEN)
         .ok_or(AuthError::Rejected("not a bearer token"))
@@ -231,7 +253,8 @@ fn pinned_algorithm(jwk: &Jwk) -> Option<Algorithm> {
     };
     match &jwk.common.key_algorithm {
         None => Some(algorithm),
-        // One that is not for signatures, or that nobody knows, is another one.
+        // An `alg` that is not for signatures, or that we do not know, does not confirm anything: the key is
+        // not used.
         Some(declared) => (declared.to_string().parse() == Ok(algorithm)).then_some(algorithm),
     }
 }

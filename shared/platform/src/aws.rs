@@ -18,6 +18,7 @@ async fn config() -> &'static SdkConfig {
                 .operation_attempt_timeout(Duration::from_secs(5))
                 .operation_timeout(Duration::from_secs(12))
                 .build();
+
             aws_config::defaults(BehaviorVersion::latest())
                 .timeout_config(timeouts)
                 .load()

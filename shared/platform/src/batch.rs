@@ -28,7 +28,8 @@ use tokio::time::timeout;
 
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
-/// What a last word to SQS about a record may take when its time is up: within what is kept back for answering.
+/// How long a call to SQS about a record may take when the record's time is up. It fits in the time that is
+/// kept back for the answer.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// The SQLSTATE classes of values that will never do: data exceptions and violated constraints.
@@ -63,19 +64,20 @@ impl From<DatabaseError> for JobError {
     }
 }
 
-/// How a batch is worked through.
+/// How a function works through its batches.
 #[derive(Debug, Clone)]
 pub struct BatchPolicy {
-    /// Records processed at the same time.
+    /// How many records are processed at the same time.
     pub concurrency: usize,
-    /// The longest a record may take; none is begun with less time left.
+    /// The longest that a record may take; none is begun with less time left.
     pub worst_case: Duration,
     /// Where permanent failures go: the queue's own dead-letter queue.
     pub quarantine: Queue,
 }
 
 impl BatchPolicy {
-    /// So many records at a time, each of which may take so long; reads `DEAD_LETTER_QUEUE_URL`.
+    /// A policy for `concurrency` records at a time, each of which may take `worst_case`. Reads
+    /// `DEAD_LETTER_QUEUE_URL`.
     pub fn from_env(env: &mut Env, concurrency: usize, worst_case: Duration) -> Option<Self> {
         let quarantine: String = env.required("DEAD_LETTER_QUEUE_URL")?;
         Some(Self {
@@ -86,12 +88,12 @@ impl BatchPolicy {
     }
 }
 
-/// Something that a record can be read as.
+/// What a record's body can be read as.
 pub trait Message: Sized {
-    /// Reads a record's body.
+    /// Reads a record's body. A body that cannot be read is a permanent failure.
     fn read(body: &str) -> Result<Self, JobError>;
 
-    /// The story the message belongs to, if it says.
+    /// The id that ties this message to what caused it, if it carries one.
     fn correlation_id(&self) -> Option<&str> {
         None
     }
@@ -112,16 +114,16 @@ impl<T: DeserializeOwned> Message for Envelope<T> {
     }
 }
 
-/// The work on one message.
+/// The work on one message of a queue.
 pub trait Job {
-    /// What it reads.
+    /// What the function reads from its queue.
     type Message: Message;
 
-    /// Does it. May be called again for the same message at any time.
+    /// Does the work. May be called again for the same message at any time, so it has to be harmless twice.
     fn run(&self, message: Self::Message) -> impl Future<Output = Result<(), JobError>>;
 }
 
-/// Consumes a queue with `job`.
+/// Runs the function: consumes its queue with `job` until the environment ends.
 pub async fn serve(function: &'static str, policy: BatchPolicy, job: impl Job) -> Result<(), Error> {
     logs::init();
     let (policy, job) = (&policy, &job);
@@ -143,7 +145,7 @@ pub async fn consume(
     invocation.scope(process(invocation, event, policy, job)).await
 }
 
-/// How a record ended.
+/// How the work on a record ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Done,
@@ -164,23 +166,28 @@ async fn process(
         invocation.finish(Outcome::Failed, &[("records", received as u64)]);
         return Err(Error::from("a record has no message id"));
     };
+
     let fates: Vec<(String, Fate)> = stream::iter(records)
         .map(|(id, record)| async move { (id, work_if_in_time(&record, policy, job).await) })
         .buffer_unordered(policy.concurrency.max(1))
         .collect()
         .await;
+
     let count = |fate: &Fate| fates.iter().filter(|(_, other)| other == fate).count() as u64;
     let (failed, set_aside, panicked) = (
         count(&Fate::Failed),
         count(&Fate::SetAside),
         count(&Fate::Panicked),
     );
+
+    // The worst of the records' fates is the outcome of the batch.
     let outcome = match (panicked, failed, set_aside) {
         (1.., _, _) => Outcome::Panicked,
         (_, 1.., _) => Outcome::Failed,
         (_, _, 1..) => Outcome::Refused,
         _ => Outcome::Ok,
     };
+
     invocation.finish(
         outcome,
         &[
@@ -190,9 +197,11 @@ async fn process(
             ("panicked", panicked),
         ],
     );
+
     let failures = fates
         .into_iter()
         .filter(|(_, fate)| matches!(fate, Fate::Failed | Fate::Panicked));
+
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = failures.map(|(id, _)| failure(id)).collect();
     Ok(response)
@@ -204,7 +213,7 @@ fn failure(id: String) -> BatchItemFailure {
     failure
 }
 
-/// Records with their ids, each id once; `None` if one has no id.
+/// Each record with its id, every id once; `None` if a record has no id.
 fn identified(records: Vec<SqsMessage>) -> Option<Vec<(String, SqsMessage)>> {
     let mut seen = HashSet::new();
     let mut unique = Vec::with_capacity(records.len());
@@ -230,6 +239,7 @@ async fn work(record: &SqsMessage, policy: &BatchPolicy, job: &impl Job) -> Fate
         Ok(message) => message,
         Err(error) => return settle(Err(error), record, policy).await,
     };
+
     // A record that hangs fails alone, while there is still time to report the others.
     match timeout(
         invocation::remaining(),
@@ -271,8 +281,8 @@ async fn set_aside(record: &SqsMessage, policy: &BatchPolicy) -> Fate {
     }
 }
 
-/// A last word about a record, bounded by what is left of the invocation: a slow SQS must not keep the others
-/// from being reported.
+/// Waits for a last call to SQS about a record, but no longer than the invocation has left: a slow SQS must
+/// not keep the others from being reported.
 async fn in_time<T>(word: impl Future<Output = T>) -> Option<T> {
     timeout(invocation::remaining().max(LAST_WORD), Box::pin(word))
         .await
@@ -288,13 +298,15 @@ async fn put_off(record: &SqsMessage) {
             .attributes
             .get("ApproximateReceiveCount")
             .and_then(|count| count.parse().ok());
+
         let longest = longest_delay(received.unwrap_or(1)).as_secs();
+        // Random between half and the whole, so that records that failed together do not come back together.
         let delay = Duration::from_secs(rand::rng().random_range(longest / 2..=longest));
         in_time(queue.delay(receipt, delay)).await;
     }
 }
 
-/// Doubles with every receipt: 2 s, 4 s, 8 s, …, 15 min.
+/// The longest delay, which doubles with every receipt: 2 s, 4 s, 8 s, …, 15 min.
 fn longest_delay(received: u32) -> Duration {
     let doublings = received.saturating_sub(1).min(16);
     FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY)
@@ -326,6 +338,7 @@ mod tests {
         ] {
             assert!(matches!(fate(code), JobError::Transient(_)), "{code}");
         }
+
         let odd_row = DatabaseError::Unexpected("column");
         assert!(matches!(JobError::from(odd_row), JobError::Transient(_)));
     }

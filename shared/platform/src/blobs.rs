@@ -5,18 +5,18 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use std::time::Duration;
 
-/// S3 did not do it. Transient unless it is `NotFound`.
+/// Why S3 did not do what it was asked. Everything but `NotFound` is transient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// The object is not there.
     #[error("no such object")]
     NotFound,
-    /// Try again.
+    /// S3 does not answer or refuses. Try again.
     #[error("S3 is unavailable")]
     Unavailable,
 }
 
-/// One bucket.
+/// A bucket of S3, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     name: String,
@@ -25,9 +25,9 @@ pub struct Bucket {
 /// A presigned upload: the URL and the headers that must be sent exactly as given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// Where to PUT.
+    /// Where to send the bytes, by PUT.
     pub url: String,
-    /// What to send with it.
+    /// The headers that have to go with them.
     pub headers: Vec<(String, String)>,
 }
 
@@ -43,6 +43,7 @@ fn signed_headers(url: &str) -> Vec<String> {
             .find(|(name, _)| name == "X-Amz-SignedHeaders")
             .map(|(_, names)| names.into_owned())
     });
+
     names
         .unwrap_or_default()
         .split(';')
@@ -56,12 +57,12 @@ impl Bucket {
         Self { name: name.into() }
     }
 
-    /// Its name.
+    /// The bucket's name, which is part of every `s3://` address that is stored.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A link to read one object.
+    /// A link with which anybody can read one object for so long.
     pub async fn link(&self, key: &str, lasts: Duration) -> Result<String, BlobError> {
         let request = aws::s3().await.get_object().bucket(&self.name).key(key);
         let presigned = request
@@ -88,12 +89,15 @@ impl Bucket {
             .content_type(content_type)
             .content_length(content_length)
             .if_none_match("*");
+
         let presigned = request
             .presigned(lifetime(lasts)?)
             .await
             .map_err(|_| BlobError::Unavailable)?;
+
         let url = presigned.uri().to_owned();
         let signed = signed_headers(&url);
+
         // In a function the SDK adds a tracing header of its own, which is no part of the upload.
         let headers = presigned
             .headers()
@@ -114,6 +118,7 @@ impl Bucket {
             .bucket(&self.name)
             .key(key)
             .range(range);
+
         let object = invocation::phase("s3_ms", request.send())
             .await
             .map_err(|error| {
@@ -126,16 +131,20 @@ impl Bucket {
                     BlobError::Unavailable
                 }
             })?;
+
         let total = object
             .content_range()
             .and_then(|range| range.rsplit('/').next()?.parse().ok());
         let total = total.or(object.content_length()).unwrap_or(0);
+
         let bytes = object
             .body
             .collect()
             .await
             .map_err(|_| BlobError::Unavailable)?
             .into_bytes();
+
+        // A server that ignores the range sends the whole object.
         Ok((bytes.iter().copied().take(length).collect(), total))
     }
 

@@ -43,11 +43,11 @@ impl Clock {
     }
 }
 
-/// Moves a [`Clock::manual`].
+/// Moves the clock that [`Clock::manual`] gave out with it.
 pub struct ClockHand(Arc<Mutex<Timestamp>>);
 
 impl ClockHand {
-    /// Lets time pass.
+    /// Lets so much time pass.
     pub fn advance(&self, by: SignedDuration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.saturating_add(by).unwrap_or(Timestamp::MAX);

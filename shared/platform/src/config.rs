@@ -29,7 +29,7 @@ impl Env {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Any other source of variables.
+    /// The variables of any other source, such as a test's.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
         let lookup = move |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let clock =
@@ -56,7 +56,8 @@ impl Env {
         }
     }
 
-    /// A variable that must be there.
+    /// A variable that must be there. `None` if it is missing or malformed, which is remembered for
+    /// [`Env::finish`].
     pub fn required<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         if let Some(value) = self.raw(name) {
             return self.parsed(name, &value);
@@ -65,7 +66,7 @@ impl Env {
         None
     }
 
-    /// A variable with a default.
+    /// A variable with a default. `None` only if it is there and malformed.
     pub fn or<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> Option<T> {
         match self.raw(name) {
             Some(value) => self.parsed(name, &value),
@@ -100,6 +101,9 @@ impl Env {
 
     /// Builds the configuration if nothing was wrong. `build` returns `None` only for values that were
     /// reported already.
+    ///
+    /// Every variable is read before `build`, into an `Option` that is only unwrapped there: a `?` at the
+    /// first missing one would hide the others.
     pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, ConfigError> {
         if self.problems.is_empty() {
             build().ok_or_else(|| ConfigError(vec!["a value was dropped without a reason".into()]))
@@ -122,16 +126,19 @@ mod tests {
             "EMPTY" => Some(" ".into()),
             _ => None,
         });
+
         let minutes: Option<u32> = env.required("MINUTES");
         let empty: Option<String> = env.required("EMPTY");
         let secret = env.secret("API_KEY");
         let defaulted: Option<u32> = env.or("ABSENT", 7);
         assert_eq!(defaulted, Some(7));
+
         let error = env
             .finish(|| Some((minutes?, empty?, secret?)))
             .err()
             .unwrap()
             .to_string();
+
         for name in ["MINUTES", "EMPTY", "API_KEY"] {
             assert!(error.contains(name), "{name} is not reported in: {error}");
         }

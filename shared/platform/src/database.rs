@@ -33,18 +33,20 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a caller waits for its turn: a statement of somebody else, and a little more.
+/// How long a caller waits for its turn: as long as somebody else's statement may take, and a little more.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection idle for longer is checked first: a frozen environment does not notice a closed socket.
+/// A connection that was idle for longer is checked before it is used: an environment that was frozen does
+/// not notice that its socket was closed.
 const TRUSTED_IDLE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The connection broke; a new one may well work at once.
+/// The connection broke while it was used. A new one may well work at once, so the statement is sent once
+/// more.
 const LOST: &str = "connection lost";
-/// User or password are not what the server expects.
+/// The server does not accept the user or the password; the password may have been changed.
 const LOGIN_REFUSED: &str = "the server refused the login";
 
-/// A parameter and its type.
+/// A parameter of a statement, and its type in Postgres.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// What went wrong, by what can be done about it.
@@ -56,9 +58,9 @@ pub enum DatabaseError {
     /// The server refused the statement; a rule of the schema or a defect of ours.
     #[error("database refused the statement: {code}, constraint {constraint:?}")]
     Refused {
-        /// The SQLSTATE.
+        /// The SQLSTATE, five characters.
         code: String,
-        /// The violated constraint, if one was.
+        /// The name of the violated constraint; `None` if none was violated.
         constraint: Option<String>,
     },
     /// A row that does not look as expected; a defect of ours.
@@ -66,7 +68,7 @@ pub enum DatabaseError {
     Unexpected(&'static str),
 }
 
-/// A lazily opened connection.
+/// The database, by one connection that is opened on first use.
 pub struct Database {
     url: Secret,
     ca_pem: Option<String>,
@@ -128,6 +130,7 @@ impl Database {
                 result => result,
             }
         };
+        // Boxed, so that the futures of callers do not grow by what a connection needs.
         invocation::phase("db_ms", Box::pin(asked)).await
     }
 
@@ -150,6 +153,7 @@ impl Database {
                 result => result,
             }
         };
+        // Boxed for the same reason as in `query`.
         invocation::phase("db_ms", Box::pin(begun)).await
     }
 
@@ -176,6 +180,7 @@ impl Database {
             is_open: true,
         };
 
+        // Both are sent before either is answered, which makes it one round trip.
         let both = try_join(
             control(&transaction.client, "BEGIN"),
             run(&transaction.client, sql, params),
@@ -196,6 +201,7 @@ impl Database {
         {
             return Ok(connection.client);
         }
+        // Boxed: a connection is rarely opened, and what it needs would be part of every query's future.
         Box::pin(self.connect()).await.map(Arc::new)
     }
 
@@ -231,12 +237,13 @@ pub struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// A statement in between; one round trip.
+    /// Runs a statement within the transaction; one round trip.
     pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         invocation::phase("db_ms", run(&self.client, sql, params)).await
     }
 
-    /// Ends the transaction with its last statement, in one round trip.
+    /// Ends the transaction with its last statement, in one round trip, and gives the connection to the next
+    /// caller.
     pub async fn commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let both = try_join(run(&self.client, sql, params), control(&self.client, "COMMIT"));
         let (rows, ()) = invocation::phase("db_ms", both).await?;
@@ -276,13 +283,14 @@ pub async fn connect(url: &str, ca_pem: Option<&str>) -> Result<Client, Database
         })?;
         timeout(CONNECT_TIMEOUT, open(&config, MakeRustlsConnect::new(tls))).await
     };
+
     let connected = connected.map_err(|_| DatabaseError::Unavailable("no connection in time"))?;
     connected.map_err(|error| DatabaseError::Unavailable(why_not(&error)))
 }
 
-/// The address as the driver reads it. The driver knows no mode that verifies: for it that is the business of
-/// the TLS library, and ours always does. What it would do without being told is to go on in clear text when
-/// the server, or somebody on the way, says that there is no TLS.
+/// The address as the driver reads it. The driver has no mode that verifies certificates: that is the
+/// business of the TLS library, and ours always does. Left to itself, the driver would go on in clear text
+/// when the server, or somebody on the way, says that there is no TLS.
 fn configure(url: &str) -> Result<Config, DatabaseError> {
     let url = url
         .replace("sslmode=verify-full", "sslmode=require")
@@ -302,9 +310,11 @@ fn why_not(error: &tokio_postgres::Error) -> &'static str {
     if let Some(refusal) = error.as_db_error() {
         return why_refused(refusal.code());
     }
+
     let Some(source) = error.source() else {
         return "the server closed the connection";
     };
+
     match source.downcast_ref::<io::Error>() {
         Some(error) if error.get_ref().is_some_and(is_untrusted) => "the server's certificate is not trusted",
         Some(error)
@@ -338,7 +348,7 @@ fn why_refused(code: &SqlState) -> &'static str {
     }
 }
 
-/// Connects, and lets the driver run beside the invocation; the only task that outlives one.
+/// Connects, and lets the driver run in a task of its own, the only one that outlives an invocation.
 async fn open<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
 where
     T: MakeTlsConnect<Socket> + 'static,
@@ -348,7 +358,7 @@ where
 {
     let (client, driver) = config.connect(tls).await?;
     tokio::spawn(async move {
-        // The error also reaches whoever waits for an answer.
+        // The error need not be looked at here: whoever waits for an answer gets it, too.
         let _ = driver.await;
     });
     Ok(client)
@@ -381,7 +391,7 @@ async fn answers(client: &Client) -> bool {
 /// includes a statement that was cancelled for taking too long), serialization and lock trouble.
 const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "57", "40", "55"];
 
-/// The server's last words on a connection that it closes.
+/// What the server says last on a connection that it closes. The next connection may work.
 const SHUTDOWNS: [SqlState; 2] = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN];
 
 fn classify(error: &tokio_postgres::Error) -> DatabaseError {
@@ -409,7 +419,7 @@ fn is_broken_pipe(error: &tokio_postgres::Error) -> bool {
         .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-/// Reads a column, or says which statement is out of step with its table.
+/// Reads a column. An error names the column, so that it shows which statement is out of step with its table.
 pub fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &'static str) -> Result<T, DatabaseError> {
     row.try_get(name).map_err(|_| DatabaseError::Unexpected(name))
 }
@@ -431,6 +441,7 @@ mod tests {
             let config = configure(&format!("postgres://a:b@c/d{said}")).unwrap();
             assert_eq!(config.get_ssl_mode(), mode, "{said}");
         }
+
         let config = configure("host=c user=a sslmode=verify-full").unwrap();
         assert_eq!(config.get_ssl_mode(), SslMode::Require);
     }

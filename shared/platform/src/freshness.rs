@@ -5,17 +5,18 @@ use crate::outbound;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// How long something is used before it is asked for again; how fast a rotation takes effect.
+/// How long something is used before it is asked for again, which is also how long a rotation may take to
+/// show.
 const TIME_TO_LIVE: SignedDuration = SignedDuration::from_mins(10);
-/// The least time between two attempts, once something was had: neither a source that fails nor made-up
-/// names make us flood it.
+/// The least time between two attempts once something was fetched, so that neither a source that fails nor
+/// made-up names make us flood it.
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// How long a refresh may take while an older value would do.
 const PATIENCE_WITH_A_VALUE: Duration = Duration::from_secs(1);
-/// How long the first fetch may take, so that an answer that says so is still possible.
+/// How long the first fetch may take. It leaves time to answer that it failed.
 const PATIENCE_WITHOUT: Duration = Duration::from_secs(5);
 
-/// When something was last asked for, and last had.
+/// When something was last asked for and last fetched, and whether it can be trusted.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Freshness {
     asked_at: Option<Timestamp>,
@@ -57,13 +58,14 @@ impl Freshness {
         self.is_doubted = true;
     }
 
-    /// Whether the last attempt brought nothing.
+    /// Whether the last attempt failed, or has not ended.
     pub(crate) fn has_failed(&self) -> bool {
         self.is_failing
     }
 }
 
-/// How long an attempt may take.
+/// How long one attempt may take: short if an older value would do, and never longer than the invocation has
+/// left.
 pub(crate) fn patience(is_held: bool) -> Duration {
     let patience = if is_held {
         PATIENCE_WITH_A_VALUE
@@ -94,6 +96,7 @@ mod tests {
         let mut kept = Freshness::default();
         kept.asked(after(0));
         kept.fetched(after(0));
+
         assert!(!kept.has_failed());
         assert!(!kept.is_due(true, after(599)) && kept.is_due(true, after(600)));
 

@@ -20,7 +20,7 @@ impl Ids {
         }))
     }
 
-    /// 1, 2, 3, …: for tests that compare what came out.
+    /// Ids 1, 2, 3, … for tests that compare what came out.
     pub fn sequence() -> Self {
         let next = AtomicU64::new(1);
         Self(Arc::new(move || {
@@ -28,7 +28,7 @@ impl Ids {
         }))
     }
 
-    /// A new id.
+    /// Makes the next id.
     pub fn next(&self) -> Uuid {
         (self.0)()
     }

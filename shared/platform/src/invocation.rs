@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Kept back from the deadline for answering.
+/// How much of the time before the deadline is kept back for answering.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Assumed when the deadline is unknown. Emulators send constants in the past.
+/// The time that is assumed when the deadline is unknown. Emulators send constant deadlines in the past.
 const UNKNOWN_BUDGET: Duration = Duration::from_secs(20);
 
-/// Where metrics are kept: a namespace per stage, so that two stages in one account do not ring each other's
-/// alarms.
+/// The namespace of the metrics. Each stage has its own, so that two stages in one account do not ring each
+/// other's alarms.
 static NAMESPACE: LazyLock<String> =
     LazyLock::new(|| std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "Firstbell".into()));
 
@@ -27,7 +27,7 @@ tokio::task_local! {
     static CURRENT: Arc<Invocation>;
 }
 
-/// One invocation, or one story within it: stories have their own fields and share the rest.
+/// One invocation, or one record's work within it, which has its own log fields and shares the rest.
 pub struct Invocation {
     function: &'static str,
     cold: bool,
@@ -37,7 +37,7 @@ pub struct Invocation {
     phases: Arc<Mutex<Map<String, Value>>>,
 }
 
-/// How an invocation ended; a metric dimension, so a small set.
+/// How an invocation ended. It is a dimension of the metrics, so it has few values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything asked was done.
@@ -72,8 +72,10 @@ impl Invocation {
         fields.insert("function".into(), function.into());
         fields.insert("requestId".into(), request_id.into());
         fields.insert("correlation_id".into(), request_id.into());
+
         let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
         let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
+
         Arc::new(Self {
             function,
             cold: !WARM.swap(true, Ordering::Relaxed),
@@ -88,7 +90,7 @@ impl Invocation {
         })
     }
 
-    /// Runs `work` as this invocation.
+    /// Runs `work` as this invocation: what it notes and measures is counted here.
     pub async fn scope<F: Future>(self: &Arc<Self>, work: F) -> F::Output {
         CURRENT.scope(Arc::clone(self), work).await
     }
@@ -99,12 +101,14 @@ impl Invocation {
     pub fn finish(&self, outcome: Outcome, counts: &[(&'static str, u64)]) {
         let duration_ms = millis(self.started.elapsed());
         let duration = json!({"Name": "duration_ms", "Unit": "Milliseconds"});
+
         let mut names = vec![duration.clone()];
         names.extend(
             counts
                 .iter()
                 .map(|(name, _)| json!({"Name": name, "Unit": "Count"})),
         );
+
         let mut line = locked(&self.fields).clone();
         line.append(&mut locked(&self.phases).clone());
         line.extend(
@@ -125,6 +129,7 @@ impl Invocation {
                 ],
             }),
         );
+
         logs::write("INFO", "invocation", line);
     }
 
@@ -145,16 +150,18 @@ pub fn note(name: &'static str, value: impl Display) {
     let _ = CURRENT.try_with(|current| locked(&current.fields).insert(name.into(), value.to_string().into()));
 }
 
-/// Runs `work` as a story of its own within the invocation: what it notes stays in its own lines, so that
-/// records that are processed side by side do not mix their ids.
+/// Runs `work` with log fields of its own within the invocation, so that records that are processed side by
+/// side do not mix their ids.
 pub async fn nested<F: Future>(correlation_id: Option<String>, work: F) -> F::Output {
     let Ok(parent) = CURRENT.try_with(Arc::clone) else {
         return work.await;
     };
+
     let mut fields = locked(&parent.fields).clone();
     if let Some(id) = correlation_id {
         fields.insert("correlation_id".into(), id.into());
     }
+
     let story = Arc::new(Invocation {
         function: parent.function,
         cold: parent.cold,
@@ -163,10 +170,11 @@ pub async fn nested<F: Future>(correlation_id: Option<String>, work: F) -> F::Ou
         fields: Mutex::new(fields),
         phases: Arc::clone(&parent.phases),
     });
+
     CURRENT.scope(story, work).await
 }
 
-/// The correlation id that links the messages of one story; `None` outside an invocation.
+/// The id that links all messages and log lines of one chain of causes; `None` outside an invocation.
 pub fn correlation_id() -> Option<String> {
     let value = CURRENT
         .try_with(|current| locked(&current.fields).get("correlation_id").cloned())
@@ -174,7 +182,7 @@ pub fn correlation_id() -> Option<String> {
     value.as_str().map(ToOwned::to_owned)
 }
 
-/// Time left before this invocation must answer.
+/// The time left before this invocation must answer; a default outside an invocation.
 pub fn remaining() -> Duration {
     CURRENT
         .try_with(|current| current.budget.saturating_sub(current.started.elapsed()))
@@ -186,6 +194,7 @@ pub async fn phase<F: Future>(name: &'static str, work: F) -> F::Output {
     let began = Instant::now();
     let output = work.await;
     let spent = millis(began.elapsed());
+
     let _ = CURRENT.try_with(|current| {
         let mut phases = locked(&current.phases);
         let total = phases
@@ -195,5 +204,6 @@ pub async fn phase<F: Future>(name: &'static str, work: F) -> F::Output {
             .saturating_add(spent);
         phases.insert(name.into(), total.into());
     });
+
     output
 }

@@ -21,7 +21,7 @@ pub fn init() {
     }));
 }
 
-/// Writes one line; the only place that does.
+/// Writes one log line, redacted. Nothing else writes to standard output.
 #[allow(clippy::print_stdout, reason = "a function's standard output is its log")]
 pub(crate) fn write(level: &str, message: &str, fields: Map<String, Value>) {
     let mut line = Map::new();
@@ -29,6 +29,8 @@ pub(crate) fn write(level: &str, message: &str, fields: Map<String, Value>) {
     line.insert("level".into(), level.into());
     line.insert("message".into(), message.into());
     line.extend(fields);
+
+    // Redacted as a whole, so that nothing depends on who wrote which field.
     println!("{}", redact(&Value::Object(line).to_string()));
 }
 
@@ -54,10 +56,12 @@ impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields(Invocation::fields());
         event.record(&mut fields);
+
         let message = fields
             .0
             .remove("message")
             .and_then(|value| value.as_str().map(ToOwned::to_owned));
+
         write(
             event.metadata().level().as_str(),
             &message.unwrap_or_default(),

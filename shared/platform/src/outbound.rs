@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 static CLIENT: OnceCell<reqwest::Client> = OnceCell::const_new();
 
-/// The client could not be built; a defect of the build, not of the call.
+/// The HTTP client could not be built. That is a defect of the build, so no later call would work either.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client could not be built")]
 pub struct OutboundError;

@@ -15,14 +15,15 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-/// Rows claimed at once.
+/// How many rows one round claims.
 const CLAIM_SIZE: i64 = 100;
-/// A claim that was not confirmed for so long belongs to a process that died.
+/// How long a claim holds. One that was not confirmed by then belongs to a process that died.
 const CLAIM_LEASE: SignedDuration = SignedDuration::from_secs(60);
-/// What one round of claim, send and confirm may take; no round is begun with less time left.
+/// How long one round of claim, send and confirm may take; no round is begun with less time left.
 const ROUND_BUDGET: Duration = Duration::from_secs(5);
 
-/// Claims what is due and not claimed by another sweeper. $1 now, $2 claimed until, $3 at most.
+/// Claims rows that are due and not claimed by another sweeper. $1: now. $2: until when they are claimed. $3:
+/// how many at most.
 pub const CLAIM: &str = "
     UPDATE outbox SET locked_until = $2, attempts = attempts + 1
     WHERE id IN (
@@ -31,19 +32,19 @@ pub const CLAIM: &str = "
         ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
     RETURNING id, queue, envelope::text AS envelope";
 
-/// Confirms what was sent. $1 ids, $2 now.
+/// Confirms rows that were sent. $1: their ids. $2: now.
 pub const CONFIRM: &str =
     "UPDATE outbox SET sent_at = $2, locked_until = NULL WHERE id = ANY($1) RETURNING id";
 
-/// The queues that outbox rows name, by the name they use.
+/// The queues by the names that outbox rows give them.
 pub type Routes = HashMap<String, Queue>;
 
-/// What a sweep did.
+/// What one sweep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Messages handed to their queue.
+    /// How many messages their queues took.
     pub sent: u64,
-    /// Messages that stay for the next sweep.
+    /// How many messages stay for a later sweep, because their queue did not take them.
     pub left: u64,
 }
 
@@ -61,8 +62,12 @@ pub async fn sweep(database: &Database, routes: &Routes, clock: &Clock) -> Resul
         if due.is_empty() {
             break;
         }
+
+        // Boxed to keep the sweep's own future small. What its queue did not take stays claimed until the
+        // lease ends.
         let sent = Box::pin(send(routes, &due)).await;
         confirm(database, &sent, clock.now()).await?;
+
         swept.sent += sent.len() as u64;
         swept.left += (due.len() - sent.len()) as u64;
     }
@@ -76,6 +81,7 @@ async fn claim(database: &Database, now: Timestamp) -> Result<Vec<Due>, Database
         (&until, Type::TIMESTAMPTZ),
         (&CLAIM_SIZE, Type::INT8),
     ];
+
     let rows = database.query(CLAIM, &params).await?;
     rows.iter()
         .map(|row| {
@@ -93,6 +99,7 @@ async fn send(routes: &Routes, due: &[Due]) -> Vec<Uuid> {
     for message in due {
         by_queue.entry(&message.queue).or_default().push(message);
     }
+
     let mut sent = Vec::with_capacity(due.len());
     for (name, messages) in by_queue {
         let Some(queue) = routes.get(name) else {
@@ -103,6 +110,7 @@ async fn send(routes: &Routes, due: &[Due]) -> Vec<Uuid> {
             );
             continue;
         };
+
         let bodies: Vec<String> = messages.iter().map(|message| message.envelope.clone()).collect();
         let taken = queue.send_all(&bodies).await;
         sent.extend(
@@ -113,6 +121,7 @@ async fn send(routes: &Routes, due: &[Due]) -> Vec<Uuid> {
                 .map(|(message, _)| message.id),
         );
     }
+
     sent
 }
 
@@ -129,12 +138,12 @@ async fn confirm(database: &Database, sent: &[Uuid], now: Timestamp) -> Result<(
 /// An outbox row to be inserted by a store's statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// The row's id.
+    /// The row's id. A statement that inserts the same id again does nothing.
     pub id: Uuid,
-    /// The queue's name in [`Routes`].
+    /// The name of its queue in [`Routes`].
     pub queue: &'static str,
     /// The [`crate::queue::Envelope`], as JSON.
     pub envelope: Value,
-    /// When it should be sent.
+    /// From when on it is to be sent.
     pub due_at: Timestamp,
 }

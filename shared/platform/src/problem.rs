@@ -8,18 +8,18 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// One problem, ready to be answered.
+/// One problem, ready to be answered at the HTTP edge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub status: StatusCode,
     /// The last part of `type`: `urn:firstbell:problem:{kind}`.
     pub kind: &'static str,
-    /// What is wrong, for a person.
+    /// What is wrong, in a sentence for a person.
     pub detail: String,
-    /// Seconds after which it is worth trying again, if it is.
+    /// Seconds after which another try is worthwhile; `None` if none is.
     pub retry_after_seconds: Option<u32>,
-    /// Extension members, such as `opens_at`.
+    /// Extension members of the answer, such as `opens_at`.
     pub extensions: Map<String, Value>,
 }
 
@@ -60,7 +60,7 @@ impl Problem {
         }
     }
 
-    /// 500: a defect of ours. Says no more than that.
+    /// 500: a defect of ours. The caller learns no more than that.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -69,20 +69,20 @@ impl Problem {
         )
     }
 
-    /// Adds an extension member.
+    /// Adds an extension member, which stands beside `type` and `detail`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.extensions.insert(name.into(), value.into());
         self
     }
 
-    /// Adds an instant as an extension member.
+    /// Adds an instant (RFC 3339) as an extension member.
     #[must_use]
     pub fn with_time(self, name: &'static str, instant: Timestamp) -> Self {
         self.with(name, instant.to_string())
     }
 
-    /// The body, `application/problem+json`.
+    /// The answer's body, of media type `application/problem+json`.
     pub fn body(&self, request_id: &str) -> Value {
         let mut body = self.extensions.clone();
         body.insert(
@@ -93,9 +93,11 @@ impl Problem {
             "title".into(),
             self.status.canonical_reason().unwrap_or_default().into(),
         );
+
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), self.detail.clone().into());
         body.insert("request_id".into(), request_id.into());
+
         Value::Object(body)
     }
 }

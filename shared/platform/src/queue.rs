@@ -13,33 +13,33 @@ use uuid::Uuid;
 /// The version of [`Envelope`] this build writes and reads.
 pub const ENVELOPE_VERSION: u32 = 1;
 
-/// SQS takes at most so many messages at once.
+/// The most messages that SQS takes at once.
 const LARGEST_BATCH: usize = 10;
 
 /// One message: what it is, where it came from, and what makes it the same as another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<T> {
-    /// The version of this shape.
+    /// The version of the envelope's own shape.
     pub v: u32,
     /// What it asks for, such as `provider_event`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Its own id.
+    /// The message's own id.
     pub id: Uuid,
-    /// When what it tells happened or was received.
+    /// When that happened which it tells of, or when we received it.
     pub occurred_at: Timestamp,
-    /// Links all messages and logs of one story.
+    /// Links all messages and log lines of one chain of causes.
     pub correlation_id: String,
-    /// The message or request that caused it.
+    /// The message or request that caused it; `None` if nothing did.
     pub causation_id: Option<String>,
     /// Two messages with the same key tell the same thing.
     pub dedupe_key: String,
-    /// The content.
+    /// What the receiver works on.
     pub payload: T,
 }
 
 impl<T> Envelope<T> {
-    /// A message about now, caused by the current invocation.
+    /// A message about something that happens now, caused by the current invocation.
     pub fn new(kind: &str, dedupe_key: impl Into<String>, payload: T, clock: &Clock, ids: &Ids) -> Self {
         Self::at(kind, dedupe_key, payload, clock.now(), ids.next())
     }
@@ -52,6 +52,8 @@ impl<T> Envelope<T> {
             kind: kind.into(),
             id,
             occurred_at: now,
+            // Outside an invocation nothing caused the message: it begins a chain of causes, which is named
+            // after it.
             correlation_id: correlation_id.clone().unwrap_or_else(|| id.to_string()),
             causation_id: correlation_id,
             dedupe_key: dedupe_key.into(),
@@ -93,13 +95,13 @@ impl Queue {
         )))
     }
 
-    /// Sends one message.
+    /// Sends one message. It is on the queue when this returns.
     pub async fn send<T: Serialize>(&self, envelope: &Envelope<T>) -> Result<(), QueueError> {
         let body = serde_json::to_string(envelope).map_err(|_| QueueError)?;
         self.send_raw(&body, &envelope.correlation_id).await
     }
 
-    /// Sends a body as it is.
+    /// Sends a body as it is, such as a record that is set aside.
     pub async fn send_raw(&self, body: &str, correlation_id: &str) -> Result<(), QueueError> {
         let request = aws::sqs()
             .await
@@ -120,7 +122,8 @@ impl Queue {
         taken
     }
 
-    /// Sends them together, or one by one where they are too long together: the limit is for the sum.
+    /// Sends the bodies by one call, or one by one if SQS finds them too long together: its limit is for
+    /// their sum.
     async fn send_chunk(&self, bodies: &[String]) -> Vec<bool> {
         let entries: Result<Vec<_>, _> = bodies
             .iter()
@@ -135,13 +138,16 @@ impl Queue {
         let Ok(entries) = entries else {
             return vec![false; bodies.len()];
         };
+
         let request = aws::sqs()
             .await
             .send_message_batch()
             .queue_url(&self.url)
             .set_entries(Some(entries));
+
         match invocation::phase("queue_ms", request.send()).await {
             Ok(answer) => {
+                // The answer lists what was taken in any order, so every message is looked up by its number.
                 let took = |n: usize| answer.successful().iter().any(|sent| sent.id() == n.to_string());
                 (0..bodies.len()).map(took).collect()
             }
@@ -150,6 +156,7 @@ impl Queue {
                     .as_service_error()
                     .is_some_and(SendMessageBatchError::is_batch_request_too_long);
                 log_failure(&error, "send batch");
+
                 if too_long {
                     self.send_singly(bodies).await
                 } else {
@@ -182,6 +189,7 @@ impl Queue {
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
             .visibility_timeout(seconds);
+
         request
             .send()
             .await
@@ -217,11 +225,13 @@ mod tests {
             &clock,
             &Ids::sequence(),
         );
+
         let id = "00000000-0000-0000-0000-000000000001";
         let expected = json!({
             "v": 1, "type": "lesson_ended", "id": id, "occurred_at": "2026-03-01T12:00:00Z",
             "correlation_id": id, "causation_id": null, "dedupe_key": "lesson/7", "payload": {"n": 7},
         });
+
         assert_eq!(serde_json::to_value(&envelope).unwrap(), expected);
         assert_eq!(
             serde_json::from_value::<Envelope<serde_json::Value>>(expected).unwrap(),

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 const MASK: &str = "[redacted]";
 
-/// Values shorter than this are not searched for: they would mask ordinary words.
+/// Values shorter than this are not remembered as secrets: searching for them would mask ordinary words.
 const SHORTEST_SECRET: usize = 8;
 
 static KNOWN_SECRETS: RwLock<Vec<SecretString>> = RwLock::new(Vec::new());
@@ -20,7 +20,7 @@ pub(crate) fn remember(secret: &SecretString) {
     }
 }
 
-/// Masks what must not be logged.
+/// The text with all secrets, tokens, addresses and credentials masked.
 pub fn redact(text: &str) -> String {
     let known = KNOWN_SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     let text = known.iter().fold(text.to_owned(), |text, secret| {
@@ -43,6 +43,7 @@ fn mask_words(text: &str) -> String {
             .find(|character| !is_word(character))
             .unwrap_or(from_word.len());
         let (word, after) = from_word.split_at(length);
+
         masked.push_str(before);
         masked.push_str(if is_sensitive(word) { MASK } else { word });
         rest = after;

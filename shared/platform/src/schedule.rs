@@ -8,17 +8,17 @@ use serde_json::Value;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
-/// What a run did, as named counts for its summary line.
+/// What one run did, as named counts for its summary line.
 pub type Counts = Vec<(&'static str, u64)>;
 
-/// A job that a schedule starts.
+/// What a function does at each tick of its schedule.
 pub trait Scheduled {
     /// One run. An error counts as a failed invocation. Whether Lambda invokes it again is said in the template, and
     /// changes nothing: the next tick does whatever is due.
     fn run(&self) -> impl Future<Output = Result<Counts, Error>>;
 }
 
-/// Runs `job` for every tick.
+/// Runs the function: `job` for every tick until the environment ends.
 pub async fn serve(function: &'static str, job: impl Scheduled) -> Result<(), Error> {
     logs::init();
     let job = &job;
@@ -35,6 +35,7 @@ pub async fn serve(function: &'static str, job: impl Scheduled) -> Result<(), Er
                     }
                     Err(_) => (Outcome::Panicked, Counts::new(), Err(Error::from("panicked"))),
                 };
+
                 invocation.finish(outcome, &counts);
                 answer
             })

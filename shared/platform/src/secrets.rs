@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::time::timeout;
 
-/// How many parameters SSM gives by one call.
+/// The most parameters that SSM gives by one call.
 const MOST_NAMES: usize = 10;
 
-/// The secret could not be had. Transient: try again.
+/// A secret could not be fetched. It may work later.
 #[derive(Debug, thiserror::Error)]
 #[error("secret {name} is unavailable: {reason}")]
 pub struct SecretError {
@@ -29,7 +29,7 @@ enum Source {
     Parameter(String, Arc<Parameters>),
 }
 
-/// One named secret.
+/// One named secret, fetched on first use and refreshed when it is old.
 pub struct Secret {
     name: &'static str,
     source: Source,
@@ -59,7 +59,7 @@ impl Secret {
         }
     }
 
-    /// The value.
+    /// The secret's whole value, from the cache as long as that is fresh.
     pub async fn get(&self) -> Result<SecretString, SecretError> {
         match &self.source {
             Source::Literal(value) => Ok(value.clone()),
@@ -70,8 +70,8 @@ impl Secret {
         }
     }
 
-    /// Drops trust in the value, which whoever it is for has refused: it is fetched anew when it is next asked
-    /// for, and until that succeeds the old one stays.
+    /// Notes that the value was refused by whoever it is for: it is fetched anew when it is next asked for.
+    /// Until that succeeds the old one stays.
     pub async fn forget(&self) {
         if let Source::Parameter(_, among) = &self.source {
             among.held.lock().await.freshness.doubt();
@@ -87,13 +87,14 @@ impl Secret {
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty());
+
         Ok(parts
             .map(SecretString::from)
             .inspect(redaction::remember)
             .collect())
     }
 
-    /// The value to sign with.
+    /// The value to sign with: the first of those in force.
     pub async fn first(&self) -> Result<SecretString, SecretError> {
         let values = self.all().await?;
         values.into_iter().next().ok_or(SecretError {
@@ -106,6 +107,8 @@ impl Secret {
     pub async fn is(&self, given: &str) -> Result<bool, SecretError> {
         let values = self.all().await?;
         let matches = |value: &SecretString| value.expose_secret().as_bytes().ct_eq(given.as_bytes());
+        // All values are compared, even after one has matched, so that the time taken does not tell which it
+        // was.
         Ok(values
             .iter()
             .fold(Choice::from(0), |found, value| found | matches(value))
@@ -129,7 +132,7 @@ struct Held {
 }
 
 impl Parameters {
-    /// None yet; their age is told by `clock`.
+    /// An empty set of parameters; `clock` tells how old their values are.
     pub(crate) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
@@ -143,7 +146,7 @@ impl Parameters {
         names.insert(name);
     }
 
-    /// A parameter's value; or why there is none.
+    /// A parameter's value, or why there is none.
     async fn get(&self, name: &str) -> Result<SecretString, &'static str> {
         let mut held = self.held.lock().await;
         let (now, is_held) = (self.clock.now(), held.values.contains_key(name));
@@ -154,7 +157,7 @@ impl Parameters {
             match answer.unwrap_or(Err("SSM does not answer")) {
                 Ok(values) => {
                     held.freshness.fetched(now);
-                    // One that is missing today keeps the value that it had.
+                    // A parameter that is missing from this answer keeps the value that it had.
                     held.values.extend(values);
                 }
                 Err(reason) if is_held => tracing::warn!(reason, "keeping the last known secrets"),

@@ -13,6 +13,7 @@ pub(crate) fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, 
     if let Some(pem) = extra_ca_pem {
         add(&mut roots, pem)?;
     }
+    // Named, so that the choice does not depend on what other crates enable.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())

@@ -12,10 +12,10 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-/// The largest body taken, in bytes.
+/// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 256 * 1024;
 
-/// A provider's door.
+/// The door of one provider: what its webhook function does after it has verified a delivery.
 pub struct Door {
     provider: &'static str,
     events: Queue,
@@ -36,12 +36,13 @@ impl Door {
         })
     }
 
-    /// The time by which freshness is judged.
+    /// The clock by which the age of a signature is judged.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The body to the byte, if it is text and not too large.
+    /// The body exactly as it came, since signatures are over its bytes; refused if it is not text or too
+    /// large.
     pub fn body(&self, call: &Call) -> Result<String, Problem> {
         let body = call.raw_body();
         if body.len() > LARGEST_BODY {
@@ -52,18 +53,19 @@ impl Door {
                 detail,
             ));
         }
+
         let text = std::str::from_utf8(body).map_err(|_| self.refused("not text"))?;
         Ok(text.to_owned())
     }
 
-    /// The one value of a header; nothing if it is missing or there are several.
+    /// The value of a header; `None` if it is missing or stands there several times.
     pub fn header<'a>(&self, call: &'a Call, name: &str) -> Option<&'a str> {
         let mut values = call.headers().get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
         values.next().is_none().then_some(value)
     }
 
-    /// 401, and the reason in our log only.
+    /// The answer 401. The reason is only logged, so that nobody can feel their way to a good signature.
     pub fn refused(&self, reason: &str) -> Problem {
         tracing::warn!(provider = self.provider, reason, "webhook refused");
         Problem::new(
@@ -73,7 +75,7 @@ impl Door {
         )
     }
 
-    /// 400 for what is authentic and says nothing.
+    /// The answer 400, for a delivery that is authentic but is no event.
     pub fn unreadable() -> Problem {
         Problem::bad_request("malformed-body", "The body is not an event.")
     }
@@ -84,10 +86,12 @@ impl Door {
         let kind = format!("{}_event", self.provider);
         let key = format!("{}/{event_id}", self.provider);
         let envelope = Envelope::new(&kind, key, delivery, &self.clock, &self.ids);
+
         self.events.send(&envelope).await.map_err(|_| {
             // The vendor tries again on a 5xx.
             Problem::unavailable("queue-unavailable", "Not taken. Please deliver again.", 5)
         })?;
+
         Ok(Reply::with_status(
             StatusCode::ACCEPTED,
             json!({"received": true}),

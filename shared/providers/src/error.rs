@@ -11,36 +11,36 @@ const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// may quote names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VendorError {
-    /// Down, slow, or limiting us: try again, after so many seconds if the vendor says.
+    /// Down, slow, or limiting us: try again, after `retry_after_seconds` if the vendor names them.
     #[error("the vendor is unavailable (status {status:?})")]
     Transient {
-        /// The HTTP status, if there was an answer.
+        /// The HTTP status; `None` if there was no answer.
         status: Option<u16>,
-        /// The vendor's Retry-After.
+        /// The seconds of the vendor's Retry-After; `None` if it sent none.
         retry_after_seconds: Option<u32>,
     },
     /// Our key is not accepted, or not for this. An operator mends that: try again.
     #[error("the vendor does not accept our key (status {status})")]
     Barred {
-        /// The HTTP status.
+        /// The HTTP status, 401 or 403.
         status: u16,
     },
     /// The vendor offers this, but has not enabled it for our account. An operator asks for it: try again.
     #[error("the vendor has not enabled this for our account (status {status})")]
     NotEnabled {
-        /// The HTTP status.
+        /// The HTTP status of the refusal.
         status: u16,
     },
     /// Our balance at the vendor does not suffice. An operator tops it up: try again.
     #[error("our balance at the vendor does not suffice (status {status})")]
     Insufficient {
-        /// The HTTP status.
+        /// The HTTP status of the refusal.
         status: u16,
     },
     /// Refused for good: our request, or an answer that makes no sense.
     #[error("the vendor refused (status {status})")]
     Permanent {
-        /// The HTTP status.
+        /// The HTTP status of the refusal, or of the answer that makes no sense.
         status: u16,
     },
     /// The thing asked for is not there, or not yet.
@@ -76,8 +76,8 @@ impl VendorError {
 }
 
 impl From<VendorError> for JobError {
-    /// Everything comes again: what a vendor does not have it may have later, and where it refuses us, an operator
-    /// mends our key while the record survives.
+    /// A job that met a vendor's refusal is always tried again: what a vendor does not have it may have
+    /// later, and if it refuses us, an operator mends our key while the record waits.
     fn from(error: VendorError) -> Self {
         tracing::warn!(%error, "vendor");
         Self::Transient(match error {
@@ -98,12 +98,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Waits for the whole answer, up to the largest that is read.
+    /// Waits for the whole answer. One that is too large is given up as soon as that shows.
     pub(crate) async fn wait(sent: reqwest::Result<Response>) -> Result<Self, VendorError> {
         let mut response = sent.map_err(|_| VendorError::SILENT)?;
         let status = response.status();
+
         let retry_after = response.headers().get(http::header::RETRY_AFTER);
         let retry_after_seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|_| VendorError::SILENT)? {
             if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
@@ -113,6 +115,7 @@ impl Answer {
             }
             body.extend_from_slice(&chunk);
         }
+
         Ok(Self {
             status,
             retry_after_seconds,
@@ -120,7 +123,7 @@ impl Answer {
         })
     }
 
-    /// The JSON of a success, of which unknown fields are ignored.
+    /// The JSON of a success. Unknown fields are ignored, so that a vendor may add some.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
         if self.status.is_success() {
             self.body()
@@ -129,12 +132,12 @@ impl Answer {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the body is empty, or only white space.
     pub(crate) fn is_empty(&self) -> bool {
         self.body.trim_ascii().is_empty()
     }
 
-    /// The JSON, whatever the status.
+    /// The JSON of the body, whatever the status.
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
         // Garbage with a success status is a proxy's error page as often as not.
         serde_json::from_slice(&self.body).map_err(|_| VendorError::Transient {
@@ -144,7 +147,7 @@ impl Answer {
     }
 }
 
-/// Reads a JSON answer, of which unknown fields are ignored.
+/// Waits for an answer and reads its JSON; a status that is no success becomes an error.
 pub(crate) async fn read<T: DeserializeOwned>(sent: reqwest::Result<Response>) -> Result<T, VendorError> {
     Answer::wait(sent).await?.json()
 }

@@ -3,27 +3,29 @@
 use crate::error::VendorError;
 use crate::fapshi::{self, Fapshi, FapshiConfig};
 use crate::stripe::{self, Stripe, StripeConfig};
-use domain::gateway::{Finding, Outcome};
+use domain::charge::finding::{Finding, Outcome};
+use domain::charge::gateway::Gateway;
 use domain::ids::PaymentId;
 use iso_currency::Currency;
 use platform::config::Env;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// For so long somebody who asks about a payment waits for its gateway.
+/// How long somebody who asks about a payment waits for its gateway.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every payment gateway.
+/// Every payment gateway, to be asked by its name.
 pub struct Gateways {
-    /// Cards.
+    /// Payments by card.
     pub stripe: Stripe,
-    /// Mobile money.
+    /// Payments by mobile money.
     pub fapshi: Fapshi,
 }
 
 impl Gateways {
-    /// Reads what [`StripeConfig`] and [`FapshiConfig`] need.
+    /// Reads what [`StripeConfig::from_env`] and [`FapshiConfig::from_env`] need.
     pub fn from_env(env: &mut Env) -> Option<Self> {
+        // Read before any `?`, so that one failed start names everything that is missing.
         let (stripe, fapshi) = (StripeConfig::from_env(env), FapshiConfig::from_env(env));
         Some(Self {
             stripe: Stripe::new(stripe?),
@@ -31,30 +33,31 @@ impl Gateways {
         })
     }
 
-    /// What became of what a client was given to pay with; `None` if the gateway knows of nothing, and for a page without a
-    /// `name`, which was given to nobody.
+    /// What became of a page or request that a client was given to pay with. `name` is the gateway's name for
+    /// it. `None` if the gateway knows of nothing; a Stripe page without a name was given to nobody, so
+    /// Stripe is not asked.
     pub async fn find(
         &self,
-        gateway: &str,
+        gateway: Gateway,
         payment: PaymentId,
         name: Option<&str>,
     ) -> Result<Option<Outcome>, VendorError> {
         match (gateway, name) {
-            (fapshi::NAME, _) => self.fapshi.find(payment).await,
-            (_, Some(page)) => match self.stripe.checkout(page).await {
+            (Gateway::Fapshi, _) => self.fapshi.find(payment).await,
+            (Gateway::Stripe, Some(page)) => match self.stripe.checkout(page).await {
                 Ok(Finding::Payment(id, outcome)) if id == payment => Ok(Some(outcome)),
                 Ok(_) | Err(VendorError::NotFound) => Ok(None),
                 Err(error) => Err(error),
             },
-            (_, None) => Ok(None),
+            (Gateway::Stripe, None) => Ok(None),
         }
     }
 
-    /// The end that it came to, for somebody who waits for the answer: `None` if it has none yet, or the gateway does not
-    /// say so within two seconds.
+    /// How a payment ended, for somebody who waits for the answer. `None` if it has not ended, or if the
+    /// gateway does not say so within two seconds.
     pub async fn end_in_time(
         &self,
-        gateway: &str,
+        gateway: Gateway,
         payment: PaymentId,
         name: Option<&str>,
     ) -> Option<Outcome> {
@@ -69,6 +72,7 @@ impl Gateways {
                 None
             }
         };
+
         found.filter(|outcome| *outcome != Outcome::Open)
     }
 
@@ -78,25 +82,33 @@ impl Gateways {
     /// nothing.
     pub async fn expire(
         &self,
-        gateway: &str,
+        gateway: Gateway,
         payment: PaymentId,
         name: Option<&str>,
     ) -> Result<Option<Outcome>, VendorError> {
         match (gateway, name) {
-            (fapshi::NAME, _) => self.fapshi.expire(payment).await,
-            (_, Some(page)) => match self.stripe.expire(page).await? {
+            (Gateway::Fapshi, _) => self.fapshi.expire(payment).await,
+            (Gateway::Stripe, Some(page)) => match self.stripe.expire(page).await? {
                 Finding::Payment(id, outcome) if id == payment => Ok(Some(outcome)),
                 _ => Ok(None),
             },
-            (_, None) => Ok(None),
+            (Gateway::Stripe, None) => Ok(None),
         }
     }
 }
 
-/// The least that a gateway takes in a currency, in its minor units.
-pub fn least_minor(gateway: &str, currency: Currency) -> i64 {
+/// The least that a gateway takes in a currency, in the currency's smallest unit.
+pub fn least_minor(gateway: Gateway, currency: Currency) -> i64 {
     match gateway {
-        fapshi::NAME => fapshi::LEAST_MINOR,
-        _ => stripe::least_minor(currency),
+        Gateway::Fapshi => fapshi::LEAST_MINOR,
+        Gateway::Stripe => stripe::least_minor(currency),
+    }
+}
+
+/// The only currency that a gateway takes; `None` if it takes any.
+pub fn only_currency(gateway: Gateway) -> Option<&'static str> {
+    match gateway {
+        Gateway::Fapshi => Some(fapshi::CURRENCY),
+        Gateway::Stripe => None,
     }
 }

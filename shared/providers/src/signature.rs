@@ -26,7 +26,7 @@ pub fn sign(key: &SecretString, parts: &[&[u8]]) -> String {
         .unwrap_or_default()
 }
 
-/// A key for one purpose, derived from `secret`.
+/// The key for one purpose, derived from `secret`. Keys of different purposes say nothing about each other.
 pub(crate) fn derive(secret: &SecretString, purpose: &[u8]) -> Option<[u8; 32]> {
     code(bytes(secret), purpose)
 }
@@ -68,12 +68,14 @@ mod tests {
     fn any_active_key_verifies_and_nothing_else_does() {
         let keys = [SecretString::from("new"), SecretString::from("Jefe")];
         let message: &[u8] = b"what do ya want for nothing?";
+
         assert!(is_signed(&keys, &[message], VECTOR));
         assert!(!is_signed(&keys[..1], &[message], VECTOR), "a retired key");
         assert!(
             !is_signed(&keys, &[b"what do ya want for nothing!"], VECTOR),
             "another message"
         );
+
         for malformed in ["", "5bdc", "zz", &VECTOR[..62]] {
             assert!(!is_signed(&keys, &[message], malformed), "accepted {malformed:?}");
         }

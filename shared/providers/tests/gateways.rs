@@ -9,7 +9,8 @@
     reason = "a test that cannot go on says so and stops"
 )]
 
-use domain::gateway::{Dispute, Finding, Outcome, Paid, Refunded};
+use domain::charge::finding::{Dispute, Finding, Outcome, Paid, Refunded};
+use domain::charge::gateway::Gateway;
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use iso_currency::Currency;
@@ -284,17 +285,23 @@ async fn an_open_page_is_closed_and_a_paid_one_says_so() {
     let market = Market::open().await;
     let (payment, page) = market.page().await;
     for _ in 0..2 {
-        let closed = market.gateways.expire(stripe::NAME, payment, Some(&page)).await;
+        let closed = market
+            .gateways
+            .expire(Gateway::Stripe, payment, Some(&page))
+            .await;
         assert_eq!(closed, Ok(Some(Outcome::Expired)));
     }
     assert_eq!(market.stripe.close_checkout(&page, true), None);
 
     let (payment, page) = market.page().await;
     market.stripe.close_checkout(&page, true);
-    let closed = market.gateways.expire(stripe::NAME, payment, Some(&page)).await;
+    let closed = market
+        .gateways
+        .expire(Gateway::Stripe, payment, Some(&page))
+        .await;
     assert!(matches!(closed, Ok(Some(Outcome::Paid(_)))), "{closed:?}");
     assert_eq!(
-        market.gateways.expire(stripe::NAME, payment, None).await,
+        market.gateways.expire(Gateway::Stripe, payment, None).await,
         Ok(None)
     );
 
@@ -317,33 +324,33 @@ async fn what_became_of_a_payment_is_found_at_its_own_gateway_under_its_own_name
     let (payment, page) = market.page().await;
     let (other, _) = market.page().await;
     assert_eq!(
-        find(stripe::NAME, payment, Some(&page)).await,
+        find(Gateway::Stripe, payment, Some(&page)).await,
         Ok(Some(Outcome::Open))
     );
     assert_eq!(
-        end(stripe::NAME, payment, Some(&page)).await,
+        end(Gateway::Stripe, payment, Some(&page)).await,
         None,
         "it has no end yet"
     );
     market.stripe.close_checkout(&page, true);
-    let found = find(stripe::NAME, payment, Some(&page)).await.unwrap();
+    let found = find(Gateway::Stripe, payment, Some(&page)).await.unwrap();
     assert!(is_paid(&found), "{found:?}");
-    assert!(is_paid(&end(stripe::NAME, payment, Some(&page)).await));
+    assert!(is_paid(&end(Gateway::Stripe, payment, Some(&page)).await));
     for (whose, name) in [
         (other, Some(&*page)),
         (payment, None),
         (payment, Some("cs_nobodys")),
     ] {
-        assert_eq!(find(stripe::NAME, whose, name).await, Ok(None), "{name:?}");
+        assert_eq!(find(Gateway::Stripe, whose, name).await, Ok(None), "{name:?}");
     }
     assert_eq!(
-        market.gateways.expire(stripe::NAME, other, Some(&page)).await,
+        market.gateways.expire(Gateway::Stripe, other, Some(&page)).await,
         Ok(None)
     );
 
     // A phone has no page, so no name is needed.
     let collected = market.collected().await;
-    let found = find(fapshi::NAME, collected, None).await.unwrap();
+    let found = find(Gateway::Fapshi, collected, None).await.unwrap();
     assert!(is_paid(&found), "{found:?}");
     let refused = PaymentId(Uuid::new_v4());
     let phone = "670000000".parse().unwrap();
@@ -354,7 +361,7 @@ async fn what_became_of_a_payment_is_found_at_its_own_gateway_under_its_own_name
         .await
         .unwrap();
     market.fapshi.end(&opened.gateway_id, "FAILED").unwrap();
-    let found = find(fapshi::NAME, refused, None).await.unwrap();
+    let found = find(Gateway::Fapshi, refused, None).await.unwrap();
     assert!(matches!(found, Some(Outcome::Failed(_))), "{found:?}");
 
     let fails = Faults {
@@ -363,7 +370,7 @@ async fn what_became_of_a_payment_is_found_at_its_own_gateway_under_its_own_name
     };
     market.stripe.misbehave(fails);
     assert_eq!(
-        end(stripe::NAME, payment, Some(&page)).await,
+        end(Gateway::Stripe, payment, Some(&page)).await,
         None,
         "nobody waits for a reason"
     );
@@ -371,8 +378,8 @@ async fn what_became_of_a_payment_is_found_at_its_own_gateway_under_its_own_name
 
 #[test]
 fn each_gateway_has_its_own_least() {
-    assert_eq!(least_minor(fapshi::NAME, Currency::XAF), 100);
-    let dollars = least_minor(stripe::NAME, Currency::USD);
+    assert_eq!(least_minor(Gateway::Fapshi, Currency::XAF), 100);
+    let dollars = least_minor(Gateway::Stripe, Currency::USD);
     assert_eq!(dollars, stripe::least_minor(Currency::USD));
     assert!(
         (50..100).contains(&dollars),
@@ -513,7 +520,7 @@ async fn a_card_that_is_left_on_a_page_is_an_outcome_once_it_was_left() {
     let find = || {
         market
             .gateways
-            .find(stripe::NAME, payment, Some(&opened.gateway_id))
+            .find(Gateway::Stripe, payment, Some(&opened.gateway_id))
     };
     assert_eq!(find().await, Ok(Some(Outcome::Open)));
 
@@ -593,7 +600,7 @@ async fn links_are_closed_and_a_request_on_a_phone_stays_its_owners() {
     let market = Market::open().await;
     let fapshi = &market.gateways.fapshi;
     let back = "https://app.test/".parse().unwrap();
-    let close = |payment| market.gateways.expire(fapshi::NAME, payment, None);
+    let close = |payment| market.gateways.expire(Gateway::Fapshi, payment, None);
 
     let link = PaymentId(Uuid::new_v4());
     assert_eq!(close(link).await, Ok(None), "nothing was begun");

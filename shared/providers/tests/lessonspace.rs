@@ -8,10 +8,10 @@
     reason = "a test that cannot go on says so and stops"
 )]
 
-use domain::evidence::{Did, Evidence};
 use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::launch::window::JoinWindow;
 use domain::people::Role;
-use domain::window::JoinWindow;
+use domain::prove::evidence::{Did, Evidence};
 use jiff::{SignedDuration, Timestamp};
 use platform::config::Env;
 use providers::error::VendorError;

@@ -1,63 +1,39 @@
-//! SQL and rows. Every statement is one round trip, is written to be harmless when it runs twice, and
-//! stands in [`STATEMENTS`], which the tests prepare against a freshly migrated database.
+//! SQL and rows, in the product's chapters. Every statement is one round trip and is harmless when it runs twice. A
+//! short one stands in the function's module, a long one beside it, in a file of its own that says what it is for. All of
+//! them stand in [`STATEMENTS`], which the tests prepare against a freshly migrated database.
 
-pub mod bookings;
-pub mod charging;
-pub mod events;
-pub mod following;
-pub mod keeping;
-pub mod lessons;
-pub mod payments;
-pub mod policy;
-pub mod rooms;
-pub mod sessions;
-pub mod snapshots;
-pub mod tending;
+pub mod charge;
+pub mod jobs;
+pub mod keep;
+pub mod launch;
+pub mod prove;
+mod rows;
 
-/// Every statement this project sends, by name.
-pub const STATEMENTS: &[(&str, &str)] = &[
-    ("bookings::SEEN_BY", bookings::SEEN_BY),
-    ("bookings::ASSIGN_STUDENT", bookings::ASSIGN_STUDENT),
-    ("events::RECORD", events::RECORD),
-    ("events::ATTEMPTS", events::ATTEMPTS),
-    ("events::POSTPONE", events::POSTPONE),
-    ("events::REPLAY", events::REPLAY),
-    ("following::CATCH_UP", following::CATCH_UP),
-    ("following::WALK_ON", following::WALK_ON),
-    ("keeping::TIDY", keeping::TIDY),
-    ("lessons::LOAD", lessons::LOAD),
-    ("lessons::APPLY", lessons::APPLY),
-    ("payments::START", payments::START),
-    ("payments::AGREE", payments::AGREE),
-    ("payments::OPENED", payments::OPENED),
-    ("payments::GIVE_UP", payments::GIVE_UP),
-    ("payments::SEEN_BY", payments::SEEN_BY),
-    ("payments::LOOK_AT_TAB", payments::LOOK_AT_TAB),
-    ("payments::ASK_FOR", payments::ASK_FOR),
-    ("payments::PAID", payments::PAID),
-    ("payments::DECLINED", payments::DECLINED),
-    ("payments::SETTLE", payments::SETTLE),
-    ("payments::LOOK_AT_REFUND", payments::LOOK_AT_REFUND),
-    ("payments::REFUNDED", payments::REFUNDED),
-    ("payments::DISPUTED", payments::DISPUTED),
-    ("payments::WITHDRAW", payments::WITHDRAW),
-    ("payments::WITHDRAW_UNASKED", payments::WITHDRAW_UNASKED),
-    ("payments::REFUND_REFUSED", payments::REFUND_REFUSED),
-    ("payments::RECONCILE", payments::RECONCILE),
-    ("payments::OVERVIEW", payments::OVERVIEW),
-    ("rooms::ENTER", rooms::ENTER),
-    ("rooms::ENTERED", rooms::ENTERED),
-    ("rooms::GIVE_UP", rooms::GIVE_UP),
-    ("sessions::FOR_BOOKING", sessions::FOR_BOOKING),
-    ("sessions::CREATE", sessions::CREATE),
-    ("sessions::MARK_NO_SHOW", sessions::MARK_NO_SHOW),
-    ("sessions::WITHDRAW_NO_SHOW", sessions::WITHDRAW_NO_SHOW),
-    ("sessions::SEEN_BY", sessions::SEEN_BY),
-    ("sessions::CLAIM_DUE", sessions::CLAIM_DUE),
-    ("sessions::DECIDE", sessions::DECIDE),
-    ("sessions::EXPLAIN", sessions::EXPLAIN),
-    ("snapshots::RECORD", snapshots::RECORD),
-    ("tending::TEND", tending::TEND),
-    ("platform::outbox::CLAIM", platform::outbox::CLAIM),
-    ("platform::outbox::CONFIRM", platform::outbox::CONFIRM),
-];
+macro_rules! statements {
+    ($($chapter:ident :: $module:ident :: { $($name:ident),+ $(,)? })+) => {
+        &[$($((
+            concat!(stringify!($chapter), "::", stringify!($module), "::", stringify!($name)),
+            $chapter::$module::$name,
+        )),+),+]
+    };
+}
+
+/// Every statement that this project sends, by the path of its constant.
+pub const STATEMENTS: &[(&str, &str)] = statements! {
+    launch::bookings::{SEEN_BY, ASSIGN_STUDENT}
+    launch::rooms::{ENTER, ENTERED, GIVE_UP}
+    prove::inbox::{RECORD, ATTEMPTS, POSTPONE, REPLAY}
+    prove::evidence::{LOAD, APPLY}
+    prove::snapshots::{RECORD}
+    charge::sessions::{FOR_BOOKING, CREATE, SEEN_BY, MARK_NO_SHOW, WITHDRAW_NO_SHOW}
+    charge::settling::{CLAIM_DUE, DECIDE}
+    charge::explaining::{EXPLAIN}
+    charge::paying::{START, AGREE, OPENED, SEEN_BY}
+    charge::tab::{LOOK_AT_TAB, ASK_FOR, CLOSE, WITHDRAW_UNASKED}
+    charge::refunds::{LOOK_AT, WITHDRAW, REFUSED}
+    charge::books::{PAID, DECLINED, GIVE_UP, REFUNDED, DISPUTED}
+    keep::following::{CATCH_UP, WALK_ON}
+    keep::overdue::{RECONCILE, OVERVIEW}
+    keep::tending::{TEND}
+    keep::tidying::{TIDY}
+};

@@ -2,15 +2,19 @@
 //! others do once an hour.
 
 use crate::stage::Stage;
-use domain::payment::Collects;
-use domain::session::SessionPolicy;
+use domain::charge::payment::Collects;
+use domain::charge::session::SessionPolicy;
+use domain::launch::classroom::Classroom;
 use jiff::{SignedDuration, Timestamp};
 use platform::database::{Database, Param, column};
 use platform::ids::Ids;
 use platform::outbox;
 use simulators::mailbox::Faults;
-use store::charging::Charging;
-use store::{following, keeping, payments, tending};
+use store::charge::charging::Charging;
+use store::keep::following;
+use store::keep::overdue;
+use store::keep::tending;
+use store::keep::tidying;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -122,7 +126,7 @@ impl Schedules {
                 .expect("followed");
         }
         if due.wants_session || is_due(due.ask) {
-            let (policy, provider) = (SessionPolicy::default(), providers::lessonspace::NAME);
+            let (policy, provider) = (SessionPolicy::default(), Classroom::Lessonspace);
             let tended = tending::tend(&self.database, provider, &policy, MOST, &self.ids, now);
             tended.await.expect("tended");
             has_run = true;
@@ -132,7 +136,7 @@ impl Schedules {
             has_run = true;
         }
         if is_due(due.look) {
-            let looked = payments::reconcile(&self.database, MOST, &self.ids, now);
+            let looked = overdue::reconcile(&self.database, MOST, &self.ids, now);
             looked.await.expect("reconciled");
             has_run = true;
         }
@@ -177,7 +181,7 @@ impl Schedules {
     /// What has its hour: tidying, walking over the platform's bookings, and what vendors and operators do. Vendors
     /// misbehave as often as fits so many lessons; without a `load` they behave.
     pub(crate) async fn hourly(&mut self, stage: &Stage, load: Option<u32>, now: Timestamp) {
-        while keeping::tidy(&self.database, now).await.expect("tidied") > 0 {}
+        while tidying::tidy(&self.database, now).await.expect("tidied") > 0 {}
         following::walk_on(&self.database, WALK, now)
             .await
             .expect("walked");

@@ -5,11 +5,13 @@ use crate::script::{Ahead, Lesson, Person, Script, Side, Step, Told};
 use crate::stage::{Counts, Message, Pays, Stage};
 use apply_event::{ApplyEvent, Incoming};
 use capture_payment::CapturePayment;
-use domain::gateway::{Finding, Opened, Outcome};
+use domain::charge::finding::{Finding, Opened, Outcome};
+use domain::charge::gateway::Gateway;
+use domain::charge::payment::{Collects, Method};
+use domain::charge::settlement::contradicts_mark;
 use domain::ids::{BookingId, PaymentId, ProfileId};
-use domain::payment::{Collects, Method};
-use domain::settlement::contradicts_mark;
-use domain::window::JoinPolicy;
+use domain::launch::classroom::Classroom;
+use domain::launch::window::JoinPolicy;
 use jiff::{SignedDuration, Timestamp};
 use platform::batch::{Job, JobError, Message as Readable};
 use platform::clock::Clock;
@@ -19,15 +21,16 @@ use providers::error::VendorError;
 use providers::fapshi;
 use providers::gateways::Gateways;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
-use providers::stripe::{self, Checkout};
+use providers::stripe::Checkout;
 use refund_payment::RefundPayment;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use store::payments::{self, Begun, Order, Started};
-use store::rooms::{self, Entered};
-use store::sessions;
+use store::charge::books;
+use store::charge::paying::{self, Order, OrderOutcome, PaymentToMake};
+use store::charge::sessions;
+use store::launch::rooms::{self, Admission};
 use tokio_postgres::Client;
 use url::Url;
 use uuid::Uuid;
@@ -210,8 +213,8 @@ impl Worker {
         };
         let launched = self.lessonspace.launch(&room, &visitor).await.ok()?;
         let address = launched.room_url();
-        let entered = Entered {
-            provider: providers::lessonspace::NAME,
+        let entered = Admission {
+            classroom: Classroom::Lessonspace,
             room: &launched.room,
             address: address.as_str(),
             key: None,
@@ -316,7 +319,7 @@ impl Worker {
             booking: BookingId(lesson.id),
             person: ProfileId(person.id),
             method,
-            gateway: if is_mobile { fapshi::NAME } else { stripe::NAME },
+            gateway: Gateway::of(method),
             phone: is_mobile.then_some(person.phone.as_str()),
             only_currency: is_mobile.then_some(fapshi::CURRENCY),
             least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
@@ -324,7 +327,7 @@ impl Worker {
             abandoned_before: now - BEGINNING_LASTS,
         };
         let id = PaymentId(self.ids.next());
-        let Ok(Some(started)) = payments::start(&self.database, &order, id, now).await else {
+        let Ok(Some(started)) = paying::start(&self.database, &order, id, now).await else {
             return again;
         };
         let Some(begun) = &started.payment else {
@@ -353,30 +356,30 @@ impl Worker {
 
     async fn open_page(
         &self,
-        begun: &Begun,
+        begun: &PaymentToMake,
         order: &Order<'_>,
-        started: &Started,
+        started: &OrderOutcome,
         now: Timestamp,
     ) -> Option<String> {
         let opened = match self.ask(begun, order, started, now).await {
             Ok(opened) => opened,
             Err(VendorError::Permanent { .. }) => {
                 let refused = Finding::Payment(begun.id, Outcome::Failed("refused".into()));
-                let _ = payments::enter(&self.database, &refused, &self.ids, now).await;
+                let _ = books::enter(&self.database, &refused, &self.ids, now).await;
                 return None;
             }
             Err(_) => return None,
         };
         let link = opened.link.as_deref();
-        let kept = payments::opened(&self.database, begun.id, &opened.gateway_id, link).await;
+        let kept = paying::opened(&self.database, begun.id, &opened.gateway_id, link).await;
         kept.ok().map(|_| opened.gateway_id)
     }
 
     async fn ask(
         &self,
-        begun: &Begun,
+        begun: &PaymentToMake,
         order: &Order<'_>,
-        started: &Started,
+        started: &OrderOutcome,
         now: Timestamp,
     ) -> Result<Opened, VendorError> {
         let gateways = &self.capture.gateways;

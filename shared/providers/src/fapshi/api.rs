@@ -3,7 +3,7 @@
 use super::webhook::Notice;
 use crate::address::below;
 use crate::error::{Answer, VendorError};
-use domain::gateway::{Finding, Opened, Outcome, Paid, Refunded};
+use domain::charge::finding::{Finding, Opened, Outcome, Paid, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use iso_currency::Currency;
@@ -19,15 +19,15 @@ use std::fmt;
 use std::str::FromStr;
 use url::Url;
 
-/// The least that can be collected or paid out, in francs.
+/// The least that can be collected or paid out at once, in francs (XAF has no smaller unit).
 pub const LEAST_MINOR: i64 = 100;
 
-/// Where and as whom Fapshi is called.
+/// Where Fapshi is called, and with which credentials.
 pub struct FapshiConfig {
     /// `https://live.fapshi.com/`, the sandbox's, or the simulator's.
     pub base_url: Url,
     collections: Credentials,
-    /// A service that pays out cannot collect, so it is another one.
+    /// Paying out needs credentials of its own, because a service of Fapshi that pays out cannot collect.
     payouts: Credentials,
 }
 
@@ -41,6 +41,7 @@ impl FapshiConfig {
     /// `FAPSHI_PAYOUT_KEY`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let base_url = env.required("FAPSHI_API_URL");
+        // Read before any `?`, so that one failed start names everything that is missing.
         let (user, key) = (
             env.or("FAPSHI_API_USER", String::new()),
             env.secret("FAPSHI_API_KEY"),
@@ -49,6 +50,7 @@ impl FapshiConfig {
             env.or("FAPSHI_PAYOUT_USER", String::new()),
             env.secret("FAPSHI_PAYOUT_KEY"),
         );
+
         Some(Self {
             base_url: base_url?,
             collections: Credentials {
@@ -67,7 +69,7 @@ impl FapshiConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone(String);
 
-/// Not such a number.
+/// The text is not the number of a phone with a mobile-money account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a phone is nine digits that begin with 6")]
 pub struct NotAPhone;
@@ -79,11 +81,13 @@ impl FromStr for Phone {
     fn from_str(text: &str) -> Result<Self, NotAPhone> {
         let digits: String = text.chars().filter(|c| *c != ' ').collect();
         let national = digits.trim_start_matches('+');
+
         let national = if national.len() == 12 {
             national.strip_prefix("237").ok_or(NotAPhone)?
         } else {
             national
         };
+
         let is_phone =
             national.len() == 9 && national.starts_with('6') && national.chars().all(|c| c.is_ascii_digit());
         is_phone.then(|| Self(national.into())).ok_or(NotAPhone)
@@ -96,7 +100,7 @@ impl fmt::Display for Phone {
     }
 }
 
-/// The vendor's API.
+/// Fapshi's API. It has no idempotency keys, so each method says whether it is safe to repeat.
 pub struct Fapshi {
     config: FapshiConfig,
 }
@@ -108,7 +112,7 @@ struct Begun {
     link: Option<String>,
 }
 
-/// What every refusal says.
+/// What the body of every refusal has, beside its status.
 #[derive(Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -116,7 +120,8 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// Fapshi tells its refusals apart in words only, and lists them nowhere: these are those that others met.
+    /// What a refusal means to us. Fapshi tells its refusals apart in words only and lists them nowhere, so
+    /// these are the words that others have met.
     fn meaning(&self, otherwise: VendorError, status: u16) -> VendorError {
         let words = self.message.to_ascii_lowercase();
         let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
@@ -141,7 +146,7 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, VendorError> {
     })
 }
 
-/// Which way the money of a transaction goes; each has a service of its own.
+/// The service that a transaction belongs to: collections bring money in, payouts give it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
     Collections,
@@ -151,7 +156,7 @@ enum Service {
 /// A transaction, as payment-status answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Transaction {
-    /// Fapshi's name for it.
+    /// Fapshi's own id of the transaction.
     #[serde(rename = "transId")]
     pub id: String,
     status: String,
@@ -159,7 +164,7 @@ pub struct Transaction {
     amount: i64,
     /// What is left of the amount after Fapshi's fee.
     revenue: Option<i64>,
-    /// Our payment or refund.
+    /// The id of our payment or refund, as we gave it; `None` if the transaction is not ours.
     #[serde(rename = "externalId")]
     pub external_id: Option<String>,
     reason: Option<String>,
@@ -173,21 +178,22 @@ enum One {
     Listed([Transaction; 1]),
 }
 
-/// A transaction and the service that knows it.
+/// A transaction, with the service that knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The transaction.
+    /// The transaction as payment-status answered it.
     pub transaction: Transaction,
     service: Service,
 }
 
 impl Found {
-    /// Whether nothing is decided about it yet.
+    /// Whether Fapshi has not decided about it yet.
     pub fn is_open(&self) -> bool {
         self.transaction.outcome() == Outcome::Open
     }
 
-    /// What it means: money that goes out is a refund, money that comes in a payment.
+    /// What the transaction means to the books: money that goes out is a refund, money that comes in is a
+    /// payment.
     pub fn finding(&self) -> Finding {
         let transaction = &self.transaction;
         match (transaction.ours(), self.service) {
@@ -218,7 +224,8 @@ impl Transaction {
         }
     }
 
-    /// What Fapshi kept of what it collected, if it tells and the two make sense together.
+    /// What Fapshi kept of what it collected. `None` if it does not tell, or if revenue and amount make no
+    /// sense together.
     fn fee(&self) -> Option<Money> {
         let revenue = self
             .revenue
@@ -242,8 +249,8 @@ impl Transaction {
         }
     }
 
-    /// What says most about a payment or refund that has several transactions: money that moved, then what may still
-    /// move.
+    /// How much this transaction says about a payment or refund that has several. Money that moved says most,
+    /// then money that may still move.
     fn rank(&self) -> u8 {
         match self.status.as_str() {
             "SUCCESSFUL" => 2,
@@ -324,6 +331,7 @@ impl Fapshi {
         } else {
             [Service::Collections, Service::Payouts]
         };
+
         for service in services {
             match self.status(service, &notice.transaction).await {
                 Ok(transaction) => return Ok(Found { transaction, service }),
@@ -331,16 +339,18 @@ impl Fapshi {
                 Err(error) => return Err(error),
             }
         }
+
         Err(VendorError::NotFound)
     }
 
-    /// What became of a payment that may have been begun: the money if it came by any of its transactions.
+    /// What became of a payment that may have been begun. It counts as paid if the money came by any of its
+    /// transactions; `None` if Fapshi knows of none.
     pub async fn find(&self, payment: PaymentId) -> Result<Option<Outcome>, VendorError> {
         let found = self.best(Service::Collections, payment.0).await?;
         Ok(found.map(|transaction| transaction.outcome()))
     }
 
-    /// What became of a payout that may have been begun.
+    /// What became of a payout that may have been begun; `None` if Fapshi knows of none.
     pub async fn find_refund(&self, refund: RefundId) -> Result<Option<Refunded>, VendorError> {
         let found = self.best(Service::Payouts, refund.0).await?;
         Ok(found.map(|transaction| transaction.refunded()))
@@ -362,7 +372,8 @@ impl Fapshi {
             .await?;
         let body = json!({ "transId": transaction });
         match read::<IgnoredAny>(&sent(request.json(&body)).await?) {
-            // Refused is what cannot be closed (any more); what it became instead is looked up.
+            // Fapshi refuses to close what cannot be closed any more. What it became instead is looked up
+            // afterwards.
             Ok(_) | Err(VendorError::Permanent { .. } | VendorError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
@@ -379,12 +390,14 @@ impl Fapshi {
         Ok(found.into_iter().max_by_key(Transaction::rank))
     }
 
-    /// Every transaction begun for one payment or refund, which is what we give as the user. The list has no pages.
+    /// Every transaction that was begun for one payment or refund. We give its id as the `userId`, by which
+    /// Fapshi lists them. The list has no pages.
     async fn transactions(&self, service: Service, id: uuid::Uuid) -> Result<Vec<Transaction>, VendorError> {
         let mut found: Vec<Transaction> = match self.get(service, &format!("transaction/{id}")).await {
             Err(VendorError::NotFound) => return Ok(Vec::new()),
             found => found?,
         };
+        // The list is of a user. What stands in it for another `externalId` is not believed.
         found.retain(|transaction| transaction.ours() == Some(id));
         Ok(found)
     }
@@ -404,9 +417,11 @@ impl Fapshi {
             Service::Collections => &self.config.collections,
             Service::Payouts => &self.config.payouts,
         };
+
         let url = below(&self.config.base_url, path)?;
         let client = outbound::client().await.map_err(|_| VendorError::SILENT)?;
         let key = credentials.key.get().await.map_err(|_| VendorError::SILENT)?;
+
         Ok(client
             .request(method, url)
             .timeout(outbound::budget())
@@ -428,6 +443,7 @@ mod tests {
         for good in ["670000000", "+237670000000", "237 670 00 00 00", "6 70 00 00 00"] {
             assert_eq!(good.parse::<Phone>().unwrap().to_string(), "670000000", "{good}");
         }
+
         for wrong in [
             "",
             "770000000",
@@ -439,6 +455,7 @@ mod tests {
             assert_eq!(wrong.parse::<Phone>(), Err(NotAPhone), "{wrong}");
         }
     }
+
     const ID: &str = "018f2f6e-0000-7000-8000-000000000001";
 
     fn transaction(status: &str, revenue: &Value) -> Transaction {
@@ -499,6 +516,7 @@ mod tests {
             let message = message.into();
             Refusal { message }.meaning(refused, 400)
         };
+
         assert_eq!(
             means("Direct pay is not enabled for this service"),
             VendorError::NotEnabled { status: 400 }
@@ -507,6 +525,7 @@ mod tests {
             means("Insufficient balance"),
             VendorError::Insufficient { status: 400 }
         );
+
         for other in ["invalid phone number", "amount cannot be less than 100 XAF", ""] {
             assert_eq!(means(other), refused, "{other}");
         }

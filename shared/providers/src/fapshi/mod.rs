@@ -7,7 +7,7 @@ mod webhook;
 pub use api::{Fapshi, FapshiConfig, Found, LEAST_MINOR, Phone, Transaction};
 pub use webhook::{Delivery, Notice};
 
-/// `payments.gateway` and `provider_events.provider`.
-pub const NAME: &str = "fapshi";
-/// The only currency.
+/// The gateway's name in `payments.gateway` and `provider_events.provider`.
+pub const NAME: &str = domain::charge::gateway::Gateway::Fapshi.word();
+/// The only currency that Fapshi takes, the Central African franc.
 pub const CURRENCY: &str = "XAF";

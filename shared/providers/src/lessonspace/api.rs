@@ -4,8 +4,8 @@ use super::id_text;
 use crate::address::below;
 use crate::error::{Answer, VendorError, read};
 use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::launch::window::JoinWindow;
 use domain::people::Role;
-use domain::window::JoinWindow;
 use platform::config::Env;
 use platform::secrets::Secret;
 use platform::{invocation, outbound};
@@ -18,7 +18,7 @@ use url::Url;
 /// The longest name that the vendor takes, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// Where and as whom Lessonspace is called.
+/// Where Lessonspace is called, and as which organisation.
 pub struct LessonspaceConfig {
     /// `https://api.thelessonspace.com/v2/`, or the simulator's.
     pub base_url: Url,
@@ -35,6 +35,7 @@ impl LessonspaceConfig {
     /// Reads `LESSONSPACE_API_URL`, `LESSONSPACE_ORGANISATION`, the secret `LESSONSPACE_API_KEY`, and
     /// `LESSONSPACE_REGION`, which may be empty.
     pub fn from_env(env: &mut Env) -> Option<Self> {
+        // Read before any `?`, so that one failed start names everything that is missing.
         let (base_url, organisation) = (
             env.required("LESSONSPACE_API_URL"),
             env.required("LESSONSPACE_ORGANISATION"),
@@ -51,14 +52,14 @@ impl LessonspaceConfig {
     }
 }
 
-/// The vendor's API.
+/// Lessonspace's API.
 pub struct Lessonspace {
     pub(super) config: LessonspaceConfig,
 }
 
 /// A room to open, or to open again.
 pub struct RoomRequest<'a> {
-    /// Identifies the room: the same booking is always the same room.
+    /// The booking is the room's id at the vendor, so the same booking is always the same room.
     pub booking: BookingId,
     /// When people may enter it.
     pub window: JoinWindow,
@@ -69,17 +70,17 @@ pub struct RoomRequest<'a> {
     pub webhook: &'a Url,
 }
 
-/// The person who enters.
+/// The person who enters, as the vendor is told of them.
 pub struct Visitor<'a> {
-    /// Who.
+    /// The person's id with us, which the vendor keeps beside its own.
     pub profile: ProfileId,
     /// The name shown in the room.
     pub name: &'a str,
-    /// Tutors lead.
+    /// The person's role. Tutors lead the room.
     pub role: Role,
 }
 
-/// An open room.
+/// An open room, and one visitor's way into it.
 pub struct Launched {
     /// The vendor's id of the room.
     pub room: RoomId,
@@ -96,9 +97,9 @@ pub struct Launched {
 /// What the vendor says it has set for a room; `None` where it says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Granted {
-    /// Sound and picture are recorded.
+    /// Whether sound and picture are recorded.
     pub record_av: Option<bool>,
-    /// Whoever is not a leader must knock and be let in.
+    /// Whether anybody who does not lead must knock and be let in.
     pub waiting_room: Option<bool>,
 }
 
@@ -128,7 +129,8 @@ struct PlaybackAnswer {
     recording_url: Option<String>,
 }
 
-/// The vendor knows teachers and students; other words pass, and what they do is not known.
+/// The visitor's role in the vendor's words. It knows teachers and students; it takes other words, too, but
+/// what they do is not known.
 fn role_name(role: Role) -> &'static str {
     match role {
         Role::Tutor => "teacher",
@@ -157,7 +159,7 @@ impl Granted {
         }
     }
 
-    /// Says loudly where the vendor has set something that nobody asked for.
+    /// Logs as an error what the vendor has set and nobody asked for.
     fn complain(self, record: bool) {
         if !record && self.record_av == Some(true) {
             tracing::error!("the vendor records a room that may not be recorded");
@@ -205,7 +207,8 @@ impl Lessonspace {
             "id": room.booking,
             "name": "Lesson",
             "allow_guests": false,
-            // Left out, these would be what the organisation or the last launch said.
+            // Each launch says these anew. Left out, they would be what the organisation or the last launch
+            // said.
             "record_av": room.record,
             "transcribe": false,
             "summarise": false,
@@ -216,7 +219,7 @@ impl Lessonspace {
                 "leader": visitor.role == Role::Tutor,
             },
             "timeouts": {"not_before": window.opens_at, "not_after": window.closes_at},
-            // An unknown key is said to void them all.
+            // All of them are known keys: one unknown key is said to void the rest.
             "webhooks": {
                 "session": {"start": webhook, "end": webhook, "idle": webhook},
                 "user": {"join": webhook, "leave": webhook, "idle": webhook},
@@ -302,6 +305,7 @@ mod tests {
             webhook: &webhook,
         };
         let profile = ProfileId(Uuid::from_u128(2));
+
         lessonspace.launch_body(&room, &Visitor { profile, name, role })
     }
 
@@ -328,6 +332,7 @@ mod tests {
                 "user": {"join": hook, "leave": hook, "idle": hook},
             },
         });
+
         assert_eq!(body(&lessonspace("eu-west-2"), " Cleo ", Role::Tutor), expected);
         assert_eq!(body(&lessonspace(""), "Cleo", Role::Tutor).get("server"), None);
     }
@@ -356,6 +361,7 @@ mod tests {
             (granted.record_av, granted.waiting_room),
             (Some(true), Some(false))
         );
+
         for nothing in [
             json!(null),
             json!({}),

@@ -23,7 +23,7 @@ const SEAL: &[u8] = b"lessonspace-room-key/v1";
 pub struct WebhookToken(pub String);
 
 impl WebhookToken {
-    /// The token of `booking`.
+    /// Makes the token of `booking`, under the secret's newest value.
     pub async fn of(secret: &Secret, booking: BookingId) -> Result<Self, SecretError> {
         Ok(Self::made_with(&secret.first().await?, booking))
     }
@@ -118,6 +118,7 @@ mod tests {
         let [current, previous] = secrets();
         let token = WebhookToken::made_with(&current, MINE);
         assert_eq!(token, WebhookToken::made_with(&current, MINE));
+
         assert_eq!(token.0.len(), 64);
         assert!(token.is_for(MINE, &secrets()));
         assert!(!token.is_for(YOURS, &secrets()));
@@ -144,9 +145,11 @@ mod tests {
     #[test]
     fn the_address_names_the_booking_and_carries_its_token() {
         let token = WebhookToken::made_with(&secrets()[0], MINE);
+
         let url = token
             .url(&"https://api.example/v1/".parse().unwrap(), MINE)
             .unwrap();
+
         assert_eq!(
             url.as_str(),
             format!(

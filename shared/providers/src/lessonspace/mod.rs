@@ -10,8 +10,8 @@ pub use api::{Granted, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Vi
 pub use key::{SealedKey, WebhookToken};
 pub use webhook::{Delivery, Headers, Kind, Signature};
 
-/// `provider_events.provider` and `bookings.meeting_provider`.
-pub const NAME: &str = "lessonspace";
+/// The vendor's name in `provider_events.provider` and `bookings.meeting_provider`.
+pub const NAME: &str = domain::launch::classroom::Classroom::Lessonspace.word();
 
 /// An id as the vendor writes it: a number in most places, text in some.
 fn id_text(id: &serde_json::Value) -> Option<String> {

@@ -6,8 +6,8 @@
 use super::api::Lessonspace;
 use super::id_text;
 use crate::error::{VendorError, read};
-use domain::evidence::{Did, Evidence, Mark, Span};
 use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::prove::evidence::{Did, Evidence, Mark, Span};
 use jiff::{SignedDuration, Timestamp};
 use platform::invocation;
 use reqwest::Method;
@@ -16,15 +16,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many pages of one list are read. A lesson fills one.
+/// How many pages of one list are read. A lesson fills one.
 const MOST_PAGES: usize = 10;
 
-/// So much of an unknown log type is shown, in characters.
+/// How many characters of an unknown log type are shown.
 const LONGEST_WORD: usize = 40;
 
-/// A list that we were not given to its end, which proves nothing.
+/// The error for a list that we could not read to its end. Such a list proves nothing.
 const ENDLESS: VendorError = VendorError::Permanent { status: 200 };
-/// Between two departures of one person in the same instant; no time that anybody reckons with.
+/// How far apart two departures of one person in the same instant are kept. No rule reckons with so short a
+/// time.
 const JUST_AFTER: SignedDuration = SignedDuration::from_millis(1);
 
 /// A list as the vendor's endpoints answer it: all at once, or a page and where the next one is.
@@ -49,9 +50,9 @@ struct Row {
     end_time: Option<Timestamp>,
     profiles: Option<Vec<Profile>>,
     guests: Option<Vec<Guest>>,
-    /// In the room's list only.
+    /// When each person came and left; in the room's own list only.
     logs: Option<Vec<Log>>,
-    /// In the room's list only.
+    /// People who were connected; in the room's own list only.
     connected_users: Option<Vec<Connected>>,
     recording_available: Option<bool>,
     recording_deleted: Option<bool>,
@@ -92,7 +93,7 @@ struct Space {
     record_av: Option<bool>,
 }
 
-/// A user of the organisation.
+/// A user of the organisation, with the id by which we named them to the vendor.
 #[derive(Deserialize)]
 struct Member {
     user: Profiled,
@@ -149,7 +150,7 @@ impl Lessonspace {
         let path = format!("spaces/{room}/sessions/");
         let mut rows: Vec<Row> = self.list(&path, &bounds(from, until)).await?;
 
-        // These may leave the room out, as it is in the address.
+        // Rows of this list may leave the room out, since it is in the address.
         rows.retain(|row| row.space.as_ref().is_none_or(|space| space.is(room)));
         Ok(rows)
     }
@@ -165,7 +166,8 @@ impl Lessonspace {
         filter.push(("space".into(), room.to_string()));
         let mut rows: Vec<Row> = self.list(&path, &filter).await?;
 
-        // A filter that the vendor does not know is ignored by it, without a word.
+        // A filter that the vendor does not know is ignored without a word, so the rows are filtered here,
+        // too.
         rows.retain(|row| row.space.as_ref().is_some_and(|space| space.is(room)));
         Ok(rows)
     }
@@ -183,7 +185,8 @@ impl Lessonspace {
         Ok(found.and_then(|member| member.external_id?.parse().ok()))
     }
 
-    /// All of a list. Of `next` only the query is taken: the address stays ours, and so does our key.
+    /// Reads all pages of a list. Of `next` only the query is taken, so the address stays the vendor's and
+    /// our key goes nowhere else.
     async fn list<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -213,7 +216,8 @@ impl Lessonspace {
 
 fn bounds(from: Timestamp, until: Timestamp) -> Vec<(String, String)> {
     vec![
-        // Otherwise whoever waited alone was never there.
+        // Without this the vendor leaves out sessions of one person, and whoever waited alone would never
+        // have been there.
         ("include_single_user".into(), "true".into()),
         ("start_time_after".into(), from.to_string()),
         ("start_time_before".into(), until.to_string()),
@@ -225,7 +229,8 @@ fn is_unreadable(error: VendorError) -> bool {
     match error {
         VendorError::NotFound | VendorError::Permanent { .. } => true,
         VendorError::Transient { status, .. } => status.is_some_and(|status| (200..300).contains(&status)),
-        // A key that is good for nothing at all is refused with 401.
+        // A key that is refused altogether gets 401. With 403 only this list is forbidden, and the other may
+        // be allowed.
         VendorError::Barred { status } => status == 403,
         VendorError::NotEnabled { .. } | VendorError::Insufficient { .. } => false,
     }
@@ -253,7 +258,7 @@ fn shown(log_type: &str) -> String {
     log_type.chars().filter(is_plain).take(LONGEST_WORD).collect()
 }
 
-/// To the millisecond, as evidence is stored: the same log read twice is the same mark.
+/// The time to the millisecond, which is how evidence is stored: the same log read twice is the same mark.
 fn to_millisecond(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
@@ -310,7 +315,8 @@ impl Row {
                 did,
                 at: to_millisecond(at),
             };
-            // Who closes two tabs at once leaves twice, and marks are a set.
+            // Whoever closes two tabs at once leaves twice. Marks are a set, so the second departure gets a
+            // time just after the first.
             while did == Did::Left && marks.contains(&mark) {
                 mark.at += JUST_AFTER;
             }
@@ -345,13 +351,13 @@ impl Row {
     }
 }
 
-/// Whether somebody never left, and whoever did not leave did not move: then the vendor ended the session, and they may
-/// have stayed in front of it.
+/// Whether somebody never left, and everybody who did not leave was idle at the end. Then it was the vendor
+/// that ended the session, and they may have stayed in front of it.
 fn all_who_stayed_were_idle(marks: &BTreeSet<Mark>) -> bool {
     let mut last = BTreeMap::<&str, &Mark>::new();
     for mark in marks {
         let latest = last.entry(&mark.who).or_insert(mark);
-        // Of two at the same instant the leaving counts.
+        // Of two marks at the same instant the departure counts as the later one.
         if (mark.at, mark.did == Did::Left) > (latest.at, latest.did == Did::Left) {
             *latest = mark;
         }
@@ -389,9 +395,11 @@ mod tests {
             ],
             "connected_users": [],
         });
+
         for (name, value) in changes.as_object().unwrap() {
             row[name] = value.clone();
         }
+
         row
     }
 
@@ -441,6 +449,7 @@ mod tests {
             .iter()
             .filter(|mark| mark.did == Did::WasThere)
             .collect();
+
         let who: Vec<_> = was_there.iter().map(|mark| mark.who.as_str()).collect();
         assert_eq!(who, ["12", "13", "guest:Abc-1"]);
         assert!(was_there.iter().all(|mark| mark.at == read.spans[SPAN].began_at));
@@ -451,6 +460,7 @@ mod tests {
     fn a_row_without_presence_is_a_span_all_the_same() {
         let nothing = json!({"logs": null, "connected_users": null, "guests": null, "profiles": null});
         let read = evidence(&nothing);
+
         assert_eq!((read.spans.len(), read.marks.len()), (1, 0));
 
         let bare = json!({"uuid": SPAN, "start_time": "2026-03-02T17:00:00Z", "end_time": null});
@@ -496,12 +506,14 @@ mod tests {
             (json!([came, log(11, "user-left", 10)]), false, "left"),
             (json!([]), false, "nobody knows"),
         ];
+
         for (logs, is_idled, why) in cases {
             let read = evidence(&json!({"logs": logs, "profiles": []}));
             assert_eq!(read.spans[SPAN].is_idled, is_idled, "{why}");
             let running = evidence(&json!({"logs": logs, "profiles": [], "end_time": null}));
             assert!(!running.spans[SPAN].is_idled, "{why}, and it still runs");
         }
+
         let unlogged = evidence(&json!({"logs": [came, idled]}));
         assert!(
             !unlogged.spans[SPAN].is_idled,
@@ -535,6 +547,7 @@ mod tests {
             (json!({"recording_available": null, "space": null}), false),
             (json!({"recording_available": true, "space": null}), true),
         ];
+
         for (changes, is_recorded) in cases {
             assert_eq!(
                 evidence(&changes).spans[SPAN].is_recorded,
@@ -554,9 +567,11 @@ mod tests {
             ("user-idle", Did::Idled),
             ("idled", Did::Idled),
         ];
+
         for (log_type, expected) in known {
             assert_eq!(did(log_type), Some(expected), "{log_type}");
         }
+
         assert_eq!((did("chat"), did("")), (None, None));
     }
 
@@ -570,6 +585,7 @@ mod tests {
             {"profile": 11, "log_type": null, "date": "2026-03-02T17:00:04Z"},
             {"profile": "12", "log_type": "user-joined", "date": "2026-03-02T17:00:04Z"},
         ]}));
+
         let who: Vec<_> = read.marks.iter().map(|mark| mark.who.as_str()).collect();
         assert_eq!(who, ["12"]);
         assert_eq!(shown("Ada <ada@example.test> joined"), "Adaadaexample.testjoined");
@@ -603,13 +619,18 @@ mod tests {
     fn a_list_comes_in_pages_or_all_at_once() {
         let page =
             json!({"count": 2, "next": "https://x/?page=2", "previous": null, "results": [row(&json!({}))]});
+
         let read: List<Row> = serde_json::from_value(page).unwrap();
         assert!(matches!(read, List::Page { next: Some(_), results } if results.len() == 1));
+
         let read: List<Row> = serde_json::from_value(json!([row(&json!({})), row(&json!({}))])).unwrap();
         assert!(matches!(read, List::All(rows) if rows.len() == 2));
+
         let read: List<Row> = serde_json::from_value(json!([])).unwrap();
         assert!(matches!(read, List::All(rows) if rows.is_empty()));
+
         assert!(serde_json::from_value::<List<Row>>(json!({"detail": "Not found."})).is_err());
+
         let odd = json!([{"uuid": 7, "start_time": "yesterday"}]);
         assert!(
             serde_json::from_value::<List<Row>>(odd).is_err(),
@@ -623,6 +644,7 @@ mod tests {
             status,
             retry_after_seconds: None,
         };
+
         for (error, is_hopeless) in [
             (VendorError::NotFound, true),
             (ENDLESS, true),

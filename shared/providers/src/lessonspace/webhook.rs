@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// The longest header and the longest id that are read, in bytes.
+/// The longest header and the longest id that are read, in bytes. What is longer counts as missing.
 const LONGEST: usize = 200;
 
 /// The headers of a delivery that matter. None of them is covered by the signature.
@@ -19,14 +19,14 @@ pub struct Headers {
     pub id: Option<String>,
     /// `x-webhook-event`, such as `webhooks.session.end`.
     pub event: Option<String>,
-    /// `x-webhook-signature`.
+    /// `x-webhook-signature`, in hexadecimal, as it came.
     pub signature: Option<String>,
     /// `x-webhook-timestamp`: when it happened, by the vendor's clock.
     pub timestamp: Option<String>,
 }
 
 impl Headers {
-    /// Reads them. One that is missing, there twice, or too long is not there.
+    /// Reads the headers. One that is missing, empty, there twice or too long is `None`.
     pub fn read(headers: &HeaderMap) -> Self {
         let single = |name: &str| {
             let mut values = headers.get_all(name).iter();
@@ -44,22 +44,22 @@ impl Headers {
     }
 }
 
-/// What a delivery is about.
+/// What a delivery is about. It decides what the vendor's list should show by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The first person entered.
     SessionStart,
     /// The last person left, or the vendor gave up waiting for somebody to move.
     SessionEnd,
-    /// Nobody in the room moves.
+    /// Nobody in the room has moved for a while.
     SessionIdle,
     /// A person entered.
     UserJoin,
     /// A person left.
     UserLeave,
-    /// A person does not move.
+    /// A person has not moved for a while.
     UserIdle,
-    /// Nothing we use.
+    /// Something that we do not use.
     Other,
 }
 
@@ -87,9 +87,9 @@ pub enum Signature {
     Compact,
     /// The room's key did not sign this.
     Wrong,
-    /// There is none.
+    /// There is no signature.
     Absent,
-    /// There is one, and no key to check it with.
+    /// There is a signature, and no key at hand to check it with.
     NoKey,
 }
 
@@ -98,9 +98,9 @@ pub enum Signature {
 pub struct Delivery {
     /// The booking that the URL named and the token confirmed.
     pub booking: BookingId,
-    /// The headers.
+    /// Those of its headers that matter.
     pub headers: Headers,
-    /// The body, to the byte.
+    /// The body exactly as it came, since the signature is over its bytes.
     pub body: String,
 }
 
@@ -119,7 +119,8 @@ impl Delivery {
         })
     }
 
-    /// What it is about. The body names no event; the header's word is not signed.
+    /// What the delivery is about. The body names no event, so this is the header's word, which is not
+    /// signed.
     pub fn kind(&self) -> Kind {
         self.headers.event.as_deref().map_or(Kind::Other, Kind::read)
     }
@@ -129,12 +130,12 @@ impl Delivery {
         self.read().is_some()
     }
 
-    /// The room it names.
+    /// The vendor's id of the room that the body names, if it names one.
     pub fn room(&self) -> Option<RoomId> {
         id(&self.read()?, "room").map(RoomId)
     }
 
-    /// The span of the room that it is about: `uuid` in the session lists.
+    /// The id of the session that the delivery is about, which the session lists call `uuid`.
     pub fn span(&self) -> Option<String> {
         let body = self.read()?;
         match self.kind() {
@@ -318,9 +319,11 @@ mod tests {
             ),
             ("", ""),
         ];
+
         for (sent, stringified) in pairs {
             assert_eq!(compact(sent).as_deref(), Some(stringified));
         }
+
         assert_eq!(compact(r#"{"a": "cut"#), None);
     }
 
@@ -338,6 +341,7 @@ mod tests {
             ("knock.request", Kind::Other),
             ("", Kind::Other),
         ];
+
         for (name, kind) in known {
             assert_eq!(delivery(name, "{}", None).kind(), kind, "{name}");
             assert_eq!(
@@ -346,6 +350,7 @@ mod tests {
                 "{name}"
             );
         }
+
         let mut nameless = delivery("", r#"{"event": "session.end"}"#, None);
         nameless.headers.event = None;
         assert_eq!(nameless.kind(), Kind::Other, "the body names no event");
@@ -358,6 +363,7 @@ mod tests {
             ended.span().as_deref(),
             Some("9d5c2f1e-0001-4000-8000-000000000001")
         );
+
         let room = RoomId("9d5c2f1e-0002-4000-8000-000000000002".into());
         assert_eq!(ended.room(), Some(room));
 
@@ -393,10 +399,12 @@ mod tests {
                 Kind::UserJoin,
             ),
         ];
+
         for (sample, kind) in samples {
             let sample: Value = serde_json::from_str(sample).unwrap();
             let event = sample["headers"]["x-webhook-event"].as_str().unwrap();
             let read = delivery(event, sample["body"].as_str().unwrap(), None);
+
             assert_eq!(read.kind(), kind);
             assert_eq!(
                 read.room(),
@@ -432,6 +440,7 @@ mod tests {
         let first = delivery("session.end", BODY, None);
         let mut other = first.clone();
         other.booking = BookingId(Uuid::from_u128(2));
+
         assert_eq!(first.event_id(), delivery("session.start", "{}", None).event_id());
         assert_ne!(first.event_id(), other.event_id());
 
@@ -447,6 +456,7 @@ mod tests {
             for id in [Some("evt-1".to_owned()), None] {
                 let mut whole = delivery(event, body, Some(SIGNED));
                 whole.headers.id = id;
+
                 let trimmed = whole.clone().trimmed();
 
                 assert_eq!(trimmed.event_id(), whole.event_id());
@@ -466,6 +476,7 @@ mod tests {
         headers.insert("x-webhook-event", "webhooks.session.end".parse().unwrap());
         headers.insert("x-webhook-timestamp", "2026-03-02T17:01:12.345Z".parse().unwrap());
         headers.insert("x-webhook-signature", SIGNED.parse().unwrap());
+
         assert_eq!(
             Headers::read(&headers),
             delivery("webhooks.session.end", "", Some(SIGNED)).headers

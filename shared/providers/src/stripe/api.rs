@@ -7,7 +7,7 @@ use super::objects::{
 use super::webhook::Subject;
 use crate::address::below;
 use crate::error::{Answer, VendorError};
-use domain::gateway::{Finding, Opened, Outcome, Refunded};
+use domain::charge::finding::{Finding, Opened, Outcome, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use jiff::{SignedDuration, Timestamp};
@@ -19,22 +19,26 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-/// The version whose shapes [`super::objects`] reads.
+/// The version of Stripe's API whose shapes [`super::objects`] reads.
 const VERSION: &str = "2025-04-30.basil";
 
-/// Between Stripe's clock and ours.
+/// How far Stripe's clock and ours may be apart.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// Pages of a hundred that are read of a list; nobody has more charges since one of theirs was written down.
+/// How many pages of a hundred are read of a list. No client has more charges than that since one of theirs
+/// was written down.
 const MOST_PAGES: usize = 10;
+/// A list that does not end.
+const ENDLESS: VendorError = VendorError::Permanent { status: 200 };
 
-/// Captured before Stripe answers, so that the answer tells its fee. By default it would follow in the background.
+/// How charges are captured: before Stripe answers, so that the answer tells the fee. By default the capture
+/// would follow in the background.
 const CAPTURE: &str = "automatic";
 
-/// Where the fee of a charge is told.
+/// What has to be expanded in a payment intent so that it tells the fee of its charge.
 const FEE: &str = "latest_charge.balance_transaction";
 
-/// Where and as whom Stripe is called.
+/// Where Stripe is called, and with which account's key.
 pub struct StripeConfig {
     /// `https://api.stripe.com/`, or the simulator's.
     pub base_url: Url,
@@ -45,6 +49,7 @@ pub struct StripeConfig {
 impl StripeConfig {
     /// Reads `STRIPE_API_URL` and the secret `STRIPE_SECRET_KEY`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
+        // Read before any `?`, so that one failed start names everything that is missing.
         let (base_url, secret_key) = (env.required("STRIPE_API_URL"), env.secret("STRIPE_SECRET_KEY"));
         Some(Self {
             base_url: base_url?,
@@ -53,36 +58,36 @@ impl StripeConfig {
     }
 }
 
-/// The vendor's API.
+/// Stripe's API.
 pub struct Stripe {
     config: StripeConfig,
 }
 
 /// A page to pay on, or to leave a card on.
 pub struct Checkout<'a> {
-    /// Our payment.
+    /// Our payment, by whose id the page's outcome finds it again.
     pub payment: PaymentId,
-    /// What to pay; zero keeps a card and takes nothing.
+    /// What to pay. Zero only keeps a card and takes nothing.
     pub amount: Money,
-    /// The client's customer record, if they have one.
+    /// The client's customer record at Stripe; `None` makes a new one.
     pub customer: Option<&'a str>,
-    /// Where the client goes afterwards.
+    /// Where the client goes after paying or giving up; the payment's id is added to it.
     pub return_to: &'a Url,
     /// Until when the page works: between half an hour and a day from now.
     pub expires_at: Timestamp,
 }
 
-/// A charge without the client.
+/// A charge of a card on file, made without the client.
 pub struct SavedCardCharge<'a> {
-    /// The charge that is collected.
+    /// The payment that collects the charge.
     pub payment: PaymentId,
-    /// Which try. With the charge's id it makes the key by which Stripe knows a repetition.
+    /// The number of the attempt. With the payment's id it makes the key by which Stripe knows a repetition.
     pub attempt: i32,
-    /// How much.
+    /// How much the card is charged.
     pub amount: Money,
-    /// The client's customer record.
+    /// The customer record at Stripe that the card belongs to.
     pub customer: &'a str,
-    /// Their card.
+    /// Stripe's id of the card.
     pub card: &'a str,
 }
 
@@ -98,11 +103,14 @@ impl Stripe {
     pub async fn open_checkout(&self, checkout: &Checkout<'_>) -> Result<Opened, VendorError> {
         let amount = checkout.amount;
         if !takes(amount.currency()) {
+            // Stripe counts this currency in other units than we do, so it would charge another amount.
             return Err(VendorError::Permanent { status: 400 });
         }
+
         let mut back = checkout.return_to.clone();
         back.query_pairs_mut()
             .append_pair("payment", &checkout.payment.to_string());
+
         let code = amount.currency().code().to_ascii_lowercase();
         let mut form: Form<'_> = vec![
             ("success_url", back.to_string()),
@@ -113,10 +121,12 @@ impl Stripe {
             ("metadata[firstbell_payment]", checkout.payment.to_string()),
             ("metadata[firstbell_currency]", code.clone()),
         ];
+
         form.push(match checkout.customer {
             Some(customer) => ("customer", customer.into()),
             None => ("customer_creation", "always".into()),
         });
+
         if amount.minor() == 0 {
             form.push(("mode", "setup".into()));
         } else {
@@ -137,8 +147,10 @@ impl Stripe {
                 ("line_items[0][price_data][product_data][name]", "Lesson".into()),
             ]);
         }
+
         let key = format!("payment/{}", checkout.payment);
         let made: NewCheckout = self.post("v1/checkout/sessions", &form, &key).await?.json()?;
+
         Ok(Opened {
             gateway_id: made.id,
             link: made.url,
@@ -150,6 +162,7 @@ impl Stripe {
         if !takes(charge.amount.currency()) {
             return Err(VendorError::Permanent { status: 400 });
         }
+
         let form: Form<'_> = vec![
             ("amount", charge.amount.minor().to_string()),
             ("currency", charge.amount.currency().code().to_ascii_lowercase()),
@@ -163,19 +176,23 @@ impl Stripe {
             ("metadata[firstbell_payment]", charge.payment.to_string()),
             ("metadata[firstbell_attempt]", charge.attempt.to_string()),
         ];
+
         let key = format!("charge/{}/{}", charge.payment, charge.attempt);
         let answer = self.post("v1/payment_intents", &form, &key).await?;
+
         if answer.status == StatusCode::PAYMENT_REQUIRED {
             let refusal: Refusal = answer.body()?;
             return Ok(Outcome::Declined(refusal.error.declined(charge.attempt)));
         }
-        // The same try was asked for before, with another card: what became of that has to be looked up.
+
+        // The attempt was asked for before, with another card. What became of that has to be looked up.
         if answer
             .body::<Refusal>()
             .is_ok_and(|refusal| refusal.error.is_repetition())
         {
             return Err(VendorError::SILENT);
         }
+
         answer.json::<PaymentIntent>()?.outcome(charge.attempt)
     }
 
@@ -189,23 +206,28 @@ impl Stripe {
         attempt: i32,
         since: Timestamp,
     ) -> Result<Option<Outcome>, VendorError> {
+        // The times in a list are Stripe's.
         let since = since.saturating_sub(SKEW).unwrap_or(since);
         let since = since.as_second().to_string();
         let fee = format!("data.{FEE}");
+
         let filter = [
             ("customer", asked_customer),
             ("created[gte]", &since),
             ("expand[]", &fee),
         ];
+
         let mut ours: Vec<PaymentIntent> = self.all("v1/payment_intents", &filter).await?;
         ours.retain(|intent| intent.attempt().is_some_and(|(id, _)| id == payment));
+
         let is_this = |intent: &&PaymentIntent| intent.attempt() == Some((payment, attempt));
+        // Money that came by any attempt counts before what became of this one.
         let paid = ours.iter().find(|intent| intent.is_paid());
         let best = paid.or_else(|| ours.iter().find(is_this));
         best.map(|intent| intent.outcome(attempt)).transpose()
     }
 
-    /// Everything in a list, newest first.
+    /// Everything in a list, newest first; an error if that is more than [`MOST_PAGES`].
     async fn all<T: Listed + DeserializeOwned>(
         &self,
         path: &str,
@@ -218,13 +240,17 @@ impl Stripe {
             if let Some(last) = &last {
                 query.push(("starting_after", last));
             }
+
             let page: List<T> = self.get(path, &query).await?;
             all.extend(page.data);
+
             if !page.has_more {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+
+        // What may stand behind the last page must not be taken for what is not there, and asked for again.
+        Err(ENDLESS)
     }
 
     /// Gives back part of what was paid. Safe to repeat, for as long as Stripe keeps keys.
@@ -240,9 +266,11 @@ impl Stripe {
             ("expand[0]", "balance_transaction".into()),
             ("metadata[firstbell_refund]", refund.to_string()),
         ];
+
         let answer = self
             .post("v1/refunds", &form, &format!("refund/{refund}"))
             .await?;
+
         Ok(answer.json::<RefundObject>()?.refunded())
     }
 
@@ -258,8 +286,8 @@ impl Stripe {
         Ok(found.map(RefundObject::refunded))
     }
 
-    /// What Stripe says now of what an event is about. Other software may use the same account; what is not ours
-    /// carries no mark of ours.
+    /// What Stripe says now about what an event is about. Other software may use the same account: what is
+    /// not ours carries no mark of ours, and is [`Finding::NotOurs`].
     pub async fn look_up(&self, subject: &Subject) -> Result<Finding, VendorError> {
         match subject {
             Subject::Checkout(id) => self.checkout(id).await,
@@ -278,22 +306,24 @@ impl Stripe {
         }
     }
 
-    /// What became of a charge: of one of ours, or of the page that it was paid on.
+    /// What became of a payment intent: of a charge of ours, or of a page that it was paid on.
     async fn payment_intent(&self, id: &str) -> Result<Finding, VendorError> {
         let path = format!("v1/payment_intents/{id}");
         let intent: PaymentIntent = self.get(&path, &[("expand[]", FEE)]).await?;
         if !intent.is_of_a_page() {
             return intent.finding();
         }
+
         let filter = [("payment_intent", id), ("limit", "1")];
         let pages: List<NewCheckout> = self.get("v1/checkout/sessions", &filter).await?;
+
         match pages.data.first() {
             Some(page) => self.checkout(&page.id).await,
             None => Err(VendorError::NotFound),
         }
     }
 
-    /// What became of a page.
+    /// What became of a page: whether it was paid, left a card, expired or is still open.
     pub async fn checkout(&self, id: &str) -> Result<Finding, VendorError> {
         let fee = format!("payment_intent.{FEE}");
         let expand = [("expand[]", fee.as_str()), ("expand[]", "setup_intent")];
@@ -308,7 +338,7 @@ impl Stripe {
         let request = self.request(Method::POST, &path).await?;
         let answer = Answer::wait(invocation::phase("vendor_ms", request.send()).await).await?;
         match answer.json::<NewCheckout>() {
-            // Refused is what is not open any more.
+            // Stripe refuses to close a page that is not open any more. What it became instead is looked up.
             Ok(_) | Err(VendorError::Permanent { .. }) => self.checkout(id).await,
             Err(error) => Err(error),
         }
@@ -318,7 +348,7 @@ impl Stripe {
         let request = self.request(Method::POST, path).await?.form(form);
         let request = request.header("idempotency-key", key);
         let answer = Answer::wait(invocation::phase("vendor_ms", request.send()).await).await?;
-        // 409: the same key is being worked on right now.
+        // With 409 Stripe says that it is working on the same key right now.
         if answer.status == StatusCode::CONFLICT {
             return Err(VendorError::SILENT);
         }
@@ -334,6 +364,7 @@ impl Stripe {
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, VendorError> {
         let url = below(&self.config.base_url, path)?;
+
         let client = outbound::client().await.map_err(|_| VendorError::SILENT)?;
         let key = self
             .config
@@ -341,6 +372,7 @@ impl Stripe {
             .get()
             .await
             .map_err(|_| VendorError::SILENT)?;
+
         Ok(client
             .request(method, url)
             .timeout(outbound::budget())

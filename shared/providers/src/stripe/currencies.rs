@@ -104,6 +104,7 @@ mod tests {
             (Currency::HUF, 20_000),
             (Currency::JPY, 90),
         ];
+
         for (currency, least) in cases {
             assert!(takes(currency));
             assert_eq!(least_minor(currency), least, "{currency}");
@@ -119,9 +120,11 @@ mod tests {
             .chain(converted)
             .map(Currency::code)
             .collect();
+
         let count = all.len();
         all.sort_unstable();
         all.dedup();
+
         assert_eq!(all.len(), count);
     }
 

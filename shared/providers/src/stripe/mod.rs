@@ -10,5 +10,5 @@ pub use api::{Checkout, SavedCardCharge, Stripe, StripeConfig};
 pub use currencies::{least_minor, takes};
 pub use webhook::{Delivery, Notice, Refusal, Subject, sign, verify};
 
-/// `payments.gateway` and `provider_events.provider`.
-pub const NAME: &str = "stripe";
+/// The gateway's name in `payments.gateway` and `provider_events.provider`.
+pub const NAME: &str = domain::charge::gateway::Gateway::Stripe.word();

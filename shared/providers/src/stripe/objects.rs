@@ -1,14 +1,14 @@
 //! Stripe's objects, as far as we read them, and what they mean to us.
 
 use crate::error::VendorError;
-use domain::gateway::{Card, Declined, Dispute, Finding, Outcome, Paid, Refunded};
+use domain::charge::finding::{Card, Declined, Dispute, Finding, Outcome, Paid, Refunded};
+use domain::charge::retry::Advice;
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
-use domain::payment::Advice;
 use iso_currency::Currency;
 use serde::Deserialize;
 
-/// What we put on objects of ours, to know them again.
+/// The marks that we put on objects at Stripe, to know them again.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Metadata {
@@ -29,7 +29,7 @@ pub(super) struct List<T> {
     pub(super) has_more: bool,
 }
 
-/// What stands in a list, by whose id the next page begins.
+/// An object that stands in a list. The next page begins after its id.
 pub(super) trait Listed {
     fn id(&self) -> &str;
 }
@@ -46,7 +46,7 @@ impl Listed for RefundObject {
     }
 }
 
-/// Another object: whole where we asked for that, or only its id.
+/// A reference to another object: the whole of it where we asked Stripe to expand it, otherwise only its id.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Expandable<T> {
@@ -66,14 +66,14 @@ impl<T> Expandable<T> {
 
 #[derive(Debug, Deserialize)]
 struct Charge {
-    /// Not there while the capture goes on in the background.
+    /// Missing while the capture goes on in the background.
     balance_transaction: Option<Expandable<BalanceTransaction>>,
 }
 
 /// A movement of our balance at Stripe, in the currency in which it settles with us.
 #[derive(Debug, Deserialize)]
 struct BalanceTransaction {
-    /// Before the fee; less than zero for what leaves us.
+    /// In the currency's smallest unit, before the fee; less than zero for what leaves us.
     amount: i64,
     fee: i64,
     currency: String,
@@ -103,7 +103,7 @@ pub(super) struct CheckoutSession {
     metadata: Metadata,
 }
 
-/// The page as its creation answers it: what it leads to is not expanded.
+/// A page as its creation answers it. The intents that it leads to are not expanded there.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewCheckout {
     pub(super) id: String,
@@ -148,7 +148,8 @@ pub(super) struct DisputeObject {
     payment_intent: Option<Expandable<PaymentIntent>>,
     status: String,
     reason: Option<String>,
-    /// None while the bank only asks, one when the money was taken, two when it came back.
+    /// The movements of the money: none while the bank only asks, one when it was taken, two when it came
+    /// back.
     #[serde(default)]
     balance_transactions: Vec<BalanceTransaction>,
 }
@@ -204,7 +205,7 @@ fn unreadable() -> VendorError {
 }
 
 impl CardError {
-    /// Whether a key came again with other parameters.
+    /// Whether the same idempotency key came again with other parameters.
     pub(super) fn is_repetition(&self) -> bool {
         self.kind == "idempotency_error"
     }
@@ -212,16 +213,19 @@ impl CardError {
     pub(super) fn declined(&self, attempt: i32) -> Declined {
         let reason = self.decline_code.as_ref().or(self.code.as_ref());
         let reason = reason.map_or("card_declined", String::as_str);
+
         let is_hopeless = HOPELESS.contains(&reason)
             || matches!(
                 self.advice_code.as_deref(),
                 Some("do_not_try_again" | "confirm_card_data")
             );
+
         let advice = if is_hopeless {
             Advice::AskClient
         } else {
             Advice::TryLater
         };
+
         Declined {
             attempt,
             reason: reason.into(),
@@ -243,6 +247,7 @@ impl CheckoutSession {
             .setup_intent
             .as_ref()
             .is_some_and(|setup| setup.status == "succeeded");
+
         match (self.status.as_deref(), self.payment_status.as_deref()) {
             (Some("complete"), Some("paid")) => self.paid(),
             (Some("complete"), _) if is_saved => self.paid(),
@@ -252,12 +257,16 @@ impl CheckoutSession {
     }
 
     fn paid(self) -> Result<Outcome, VendorError> {
+        // A page that only leaves a card has no currency, so the one that we noted on it counts.
         let code = self.currency.or(self.metadata.currency).ok_or_else(unreadable)?;
         let amount = money(self.amount_total.unwrap_or(0), &code).ok_or_else(unreadable)?;
+
         let intent = self.payment_intent.as_ref().map(|intent| intent.id.clone());
         let fee = self.payment_intent.as_ref().and_then(PaymentIntent::fee);
+
         let from_payment = self.payment_intent.and_then(|intent| intent.payment_method);
         let from_setup = self.setup_intent.and_then(|setup| setup.payment_method);
+
         Ok(Outcome::Paid(Paid {
             amount,
             gateway_id: self.id,
@@ -270,18 +279,18 @@ impl CheckoutSession {
 }
 
 impl PaymentIntent {
-    /// Which try of ours it is; `None` for what is not a charge of ours.
+    /// Which attempt at which payment this intent is; `None` if it is not a charge of ours.
     pub(super) fn attempt(&self) -> Option<(PaymentId, i32)> {
         let attempt = self.metadata.attempt.as_deref()?.parse().ok()?;
         Some((self.metadata.payment?, attempt))
     }
 
-    /// Whether it was made by a page of ours, which knows more of it.
+    /// Whether a page of ours made this intent. Then the page tells more: it has the card.
     pub(super) fn is_of_a_page(&self) -> bool {
         self.metadata.payment.is_some() && self.metadata.attempt.is_none()
     }
 
-    /// What Stripe kept, once it says so.
+    /// What Stripe kept for itself; `None` until Stripe says so.
     fn fee(&self) -> Option<Money> {
         let charge = self.latest_charge.as_ref()?.whole()?;
         fee_of(charge.balance_transaction.as_ref())
@@ -308,7 +317,8 @@ impl PaymentIntent {
                 fee: self.fee(),
             })),
             ("requires_payment_method", Some(error)) => Ok(Outcome::Declined(error.declined(attempt))),
-            // Without the client nobody will authenticate, and a cancelled one stays so.
+            // Nobody authenticates a charge that the client does not see, and a cancelled intent stays
+            // cancelled.
             ("requires_action" | "canceled", _) => Ok(Outcome::Declined(Declined {
                 attempt,
                 reason: "authentication_required".into(),
@@ -348,7 +358,9 @@ impl DisputeObject {
         else {
             return Ok(Finding::NotOurs);
         };
+
         let amount = money(self.amount, &self.currency).ok_or_else(unreadable)?;
+
         Ok(Finding::Dispute(Dispute {
             payment,
             intent: intent.id.clone(),
@@ -363,8 +375,8 @@ impl DisputeObject {
         }))
     }
 
-    /// What moved in one direction. A movement in another currency than the dispute's was converted: then it is the
-    /// whole of it, as Stripe makes one movement for each direction.
+    /// How much money moved in one direction, in the dispute's currency. A movement in another currency was
+    /// converted; it then counts as the whole amount, because Stripe makes one movement for each direction.
     fn moved(&self, amount: Money, is_counted: impl Fn(i64) -> bool) -> Money {
         let mut moved = Money::zero(amount.currency());
         for movement in self
@@ -377,10 +389,12 @@ impl DisputeObject {
                 _ => amount,
             };
         }
+
         moved
     }
 
-    /// The sum of the fees, of which one may be less than zero: given back.
+    /// The sum of the fees, some of which may be given back (less than zero). `None` if there were none or
+    /// their currencies differ.
     fn fee(&self) -> Option<Money> {
         let fees = self.balance_transactions.iter().map(BalanceTransaction::fee);
         fees.reduce(|sum, fee| sum?.plus(fee?).ok())?
@@ -421,10 +435,12 @@ mod tests {
     fn a_fee_is_told_in_the_currency_of_settlement_or_not_yet() {
         let movement = json!({"id": "txn_1", "amount": 1_480, "fee": 73, "net": 1_407, "currency": "usd"});
         let usd = Money::new(73, Currency::USD);
+
         assert_eq!(
             fee_told(&json!({"id": "ch_1", "balance_transaction": movement})),
             Some(usd)
         );
+
         for silent in [
             json!({"id": "ch_1", "balance_transaction": null}),
             json!({"id": "ch_1", "balance_transaction": "txn_1"}),
@@ -442,6 +458,7 @@ mod tests {
             "balance_transaction": {"amount": -5_000, "fee": 0, "currency": "ttd"},
         });
         let refund: RefundObject = serde_json::from_value(refund).unwrap();
+
         let done = Refunded::Done {
             gateway_id: "re_1".into(),
             fee: Some(ttd(0)),
@@ -480,6 +497,7 @@ mod tests {
         ];
         for (status, movements, (withdrawn, reinstated, fee)) in cases {
             let dispute = found(dispute(status, &movements));
+
             assert_eq!(dispute.payment, payment());
             assert_eq!(
                 (dispute.withdrawn, dispute.reinstated),
@@ -508,6 +526,7 @@ mod tests {
                 .finding()
                 .unwrap()
         };
+
         let theirs =
             json!({"id": "pi_1", "status": "succeeded", "currency": "usd", "metadata": {"order": "7"}});
         assert_eq!(bare(theirs), Finding::NotOurs);
@@ -522,13 +541,16 @@ mod tests {
                 .declined(1)
                 .advice
         };
+
         for code in HOPELESS {
             let error = json!({"type": "card_error", "code": "card_declined", "decline_code": code});
             assert_eq!(advice(error), Advice::AskClient, "{code}");
         }
+
         let poor =
             json!({"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"});
         assert_eq!(advice(poor), Advice::TryLater);
+
         let told = json!({"code": "card_declined", "decline_code": "generic_decline", "advice_code": "do_not_try_again"});
         assert_eq!(advice(told), Advice::AskClient);
     }

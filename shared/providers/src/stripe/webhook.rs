@@ -7,24 +7,24 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How far the signed time may be from ours: a delivery that is older may be somebody else's copy.
+/// How far the signed time may be from ours. An older delivery may be a copy that somebody else sends again.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
 
 /// Why a delivery is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No header, several, or one that says nothing.
+    /// There is no signature header, or several, or one that cannot be read.
     #[error("no signature")]
     NoSignature,
-    /// None of its signatures is one of ours.
+    /// None of the signatures in the header was made with one of our keys.
     #[error("signature")]
     Signature,
-    /// Signed, but not now.
+    /// The signature is good, but was made at another time.
     #[error("timestamp")]
     Timestamp,
 }
 
-/// The header for `body` at `now`, as Stripe makes it.
+/// The signature header for `body` at `now`, as Stripe makes it; for simulators and tests.
 pub fn sign(key: &SecretString, body: &[u8], now: Timestamp) -> String {
     let time = now.as_second().to_string();
     let signature = signature::sign(key, &[time.as_bytes(), b".", body]);
@@ -47,21 +47,27 @@ pub fn verify(
     if values.next().is_some() {
         return Err(Refusal::NoSignature);
     }
+
     let pairs = || header.split(',').filter_map(|pair| pair.trim().split_once('='));
     let (_, time) = pairs()
         .find(|(name, _)| *name == "t")
         .ok_or(Refusal::NoSignature)?;
+
+    // While Stripe rotates a key it signs with both, so one good signature is enough.
     let mut signatures = pairs().filter(|(name, _)| *name == "v1");
     let is_signed =
         signatures.any(|(_, given)| signature::is_signed(keys, &[time.as_bytes(), b".", body], given));
+
     if !is_signed {
         return Err(Refusal::Signature);
     }
+
     let signed_at = time
         .parse()
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .ok_or(Refusal::Timestamp)?;
+
     let is_fresh = now.duration_since(signed_at).abs() <= TOLERANCE;
     is_fresh.then_some(()).ok_or(Refusal::Timestamp)
 }
@@ -69,20 +75,20 @@ pub fn verify(
 /// A delivery as it came in, verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The body, to the byte.
+    /// The body exactly as it came, since the signature is over its bytes.
     pub body: String,
 }
 
 /// The object at Stripe that an event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// A Checkout page.
+    /// A Checkout page, by its id.
     Checkout(String),
-    /// A charge of ours or of a page's.
+    /// A payment intent, by its id: a charge of ours, or of a page.
     PaymentIntent(String),
-    /// A refund.
+    /// A refund, by its id.
     Refund(String),
-    /// A dispute.
+    /// A dispute, by its id.
     Dispute(String),
     /// Something that we do not follow.
     Other,
@@ -107,23 +113,23 @@ struct Object {
     id: String,
     #[serde(default, rename = "object")]
     kind: String,
-    /// Of a charge: what it was made for.
+    /// For a charge: the payment intent that it was made for.
     payment_intent: Option<Value>,
 }
 
 /// What an event says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// `evt_…`, the same for every delivery.
+    /// Stripe's id of the event, `evt_…`, which is the same in every delivery of it.
     pub id: String,
-    /// Such as `checkout.session.completed`.
+    /// The event's type, such as `checkout.session.completed`.
     pub kind: String,
-    /// What to look at.
+    /// The object to look up.
     pub subject: Subject,
 }
 
 impl Delivery {
-    /// Reads the event; `None` if it is none.
+    /// Reads the event; `None` if the body is none.
     pub fn notice(&self) -> Option<Notice> {
         let Event { id, kind, data } = serde_json::from_str(&self.body).ok()?;
         let Object {
@@ -131,18 +137,20 @@ impl Delivery {
             kind: what,
             payment_intent,
         } = data.object;
+
         let subject = match what.as_str() {
             "checkout.session" => Subject::Checkout(object),
             "payment_intent" => Subject::PaymentIntent(object),
             "refund" => Subject::Refund(object),
             "dispute" => Subject::Dispute(object),
-            // Its fee may be told later than its success.
+            // A charge may tell its fee later than its success, so its intent is looked up again.
             "charge" => match payment_intent {
                 Some(Value::String(intent)) => Subject::PaymentIntent(intent),
                 _ => Subject::Other,
             },
             _ => Subject::Other,
         };
+
         (!id.is_empty() && id.len() <= 255).then_some(Notice { id, kind, subject })
     }
 }
@@ -172,7 +180,9 @@ mod tests {
     fn what_stripe_signs_now_is_believed_and_nothing_else() {
         let [new, old] = keys();
         let good = sign(&old, BODY, now());
+
         assert_eq!(verify(&headers(&good), BODY, &keys(), now()), Ok(()));
+
         let both = format!(
             "t={},v1=00,v0=zz,{}",
             now().as_second(),
@@ -183,6 +193,7 @@ mod tests {
             Ok(()),
             "one of several"
         );
+
         let other = sign(&SecretString::from("whsec_x"), BODY, now());
         let cases = [
             (good.clone(), b"{}".as_slice(), now(), Refusal::Signature),
@@ -203,6 +214,7 @@ mod tests {
             ("v1=00".into(), BODY, now(), Refusal::NoSignature),
             (String::new(), BODY, now(), Refusal::NoSignature),
         ];
+
         for (header, body, at, refusal) in cases {
             assert_eq!(
                 verify(&headers(&header), body, &keys(), at),
@@ -210,6 +222,7 @@ mod tests {
                 "{header}"
             );
         }
+
         let mut twice = headers(&sign(&new, BODY, now()));
         twice.append("stripe-signature", HeaderValue::from_str(&good).unwrap());
         assert_eq!(verify(&twice, BODY, &keys(), now()), Err(Refusal::NoSignature));
@@ -236,6 +249,7 @@ mod tests {
             );
             Delivery { body }.notice().unwrap().subject
         };
+
         let id = || "x_1".to_owned();
         assert_eq!(
             read("checkout.session.completed", "checkout.session"),
@@ -248,9 +262,11 @@ mod tests {
         assert_eq!(read("refund.updated", "refund"), Subject::Refund(id()));
         assert_eq!(read("charge.dispute.closed", "dispute"), Subject::Dispute(id()));
         assert_eq!(read("charge.refunded", "charge"), Subject::Other);
+
         let charge = r#"{"id":"evt_1","type":"charge.updated","data":{"object":{"id":"ch_1","object":"charge","payment_intent":"pi_1"}}}"#;
         let notice = Delivery { body: charge.into() }.notice().unwrap();
         assert_eq!(notice.subject, Subject::PaymentIntent("pi_1".into()));
+
         assert_eq!(Delivery { body: "{}".into() }.notice(), None);
     }
 }

@@ -1,0 +1,237 @@
+//! Opens the classroom for the person who asks.
+//!
+//! Rules: [who-may-join](../../../../shared/domain/RULES.md#who-may-join),
+//! [launch-window](../../../../shared/domain/RULES.md#launch-window),
+//! [one-room](../../../../shared/domain/RULES.md#one-room),
+//! [personal-entrance](../../../../shared/domain/RULES.md#personal-entrance).
+
+use domain::ids::{BookingId, ProfileId};
+use domain::launch::booking::Refusal;
+use domain::launch::classroom::Classroom;
+use domain::launch::window::{JoinPolicy, JoinWindow};
+use domain::people::Role;
+use http::StatusCode;
+use platform::api::{Call, Reply, Route};
+use platform::auth::Authenticator;
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
+use platform::problem::Problem;
+use platform::secrets::Secret;
+use providers::error::VendorError;
+use providers::lessonspace::{Launched, Lessonspace, RoomRequest, SealedKey, Visitor, WebhookToken};
+use serde::Serialize;
+use std::time::Duration;
+use store::launch::rooms::{self, Admission, Entrance};
+use url::Url;
+use uuid::Uuid;
+
+/// While another person's Join opens the room, look again this often, and so many times.
+const LOOK_AGAIN: Duration = Duration::from_millis(150);
+const LOOKS: u32 = 40;
+
+pub(crate) struct Launch {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) database: Database,
+    pub(crate) lessonspace: Lessonspace,
+    pub(crate) webhook_secret: Secret,
+    pub(crate) public_base: Url,
+    pub(crate) policy: JoinPolicy,
+    pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    /// This person's way in. It works once and must not be passed on.
+    url: Url,
+    role: Role,
+    provider: Classroom,
+    room_id: domain::ids::RoomId,
+    closes_at: jiff::Timestamp,
+}
+
+/// A person who was let in, with what the classroom has to know of them.
+struct Guest {
+    profile: ProfileId,
+    role: Role,
+    window: JoinWindow,
+    entrance: Entrance,
+}
+
+impl Route for Launch {
+    async fn handle(&self, call: Call) -> Result<Reply, Problem> {
+        let person = ProfileId(call.user(&self.authenticator).await?);
+        let booking: BookingId = call.path_id("booking_id")?;
+        let claim = self.ids.next();
+        let guest = self.admit(booking, person, claim).await?;
+
+        let launched = match self.open(&guest).await {
+            Ok(launched) => launched,
+            Err(problem) => return Err(self.give_up(&guest.entrance, claim, problem).await),
+        };
+
+        if let Err(problem) = self.keep(&guest, claim, &launched).await {
+            return Err(self.give_up(&guest.entrance, claim, problem).await);
+        }
+
+        Ok(Reply::ok(Answer {
+            url: launched.personal_url,
+            role: guest.role,
+            provider: Classroom::Lessonspace,
+            room_id: launched.room,
+            closes_at: guest.window.closes_at,
+        }))
+    }
+}
+
+impl Launch {
+    /// Lets the person in once the room is open or is theirs to open.
+    async fn admit(&self, booking: BookingId, person: ProfileId, claim: Uuid) -> Result<Guest, Problem> {
+        for _ in 0..LOOKS {
+            let now = self.clock.now();
+            let entrance = rooms::enter(&self.database, booking, person, self.policy, claim, now).await?;
+            let entrance = entrance.ok_or_else(Problem::forbidden)?;
+
+            let role = match entrance.booking.admit(entrance.role, self.policy, now) {
+                Ok(role) => role,
+                Err(refusal) => return Err(self.give_up(&entrance, claim, refused(refusal)).await),
+            };
+
+            // Either the room is there, or this call holds the claim and opens it. Anybody else waits for the
+            // claim's holder.
+            if entrance.is_claimed || entrance.booking.room.is_some() {
+                let window = entrance
+                    .booking
+                    .window(self.policy)
+                    .ok_or_else(Problem::internal)?;
+                return Ok(Guest {
+                    profile: person,
+                    role,
+                    window,
+                    entrance,
+                });
+            }
+
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+
+        Err(Problem::unavailable(
+            "room-opening",
+            "The room is being opened. Please try again.",
+            2,
+        ))
+    }
+
+    /// Launches for this person, by one call. Each launch tells the vendor anew where to report, always the same, so that
+    /// it does not matter which of them the vendor goes by.
+    async fn open(&self, guest: &Guest) -> Result<Launched, Problem> {
+        let booking = guest.entrance.booking.id;
+        let token = WebhookToken::of(&self.webhook_secret, booking).await?;
+        let webhook = token
+            .url(&self.public_base, booking)
+            .ok_or_else(Problem::internal)?;
+
+        let room = RoomRequest {
+            booking,
+            window: guest.window,
+            record: guest.entrance.recording_consent,
+            webhook: &webhook,
+        };
+
+        let visitor = Visitor {
+            profile: guest.profile,
+            name: &guest.entrance.name,
+            role: guest.role,
+        };
+
+        self.lessonspace
+            .launch(&room, &visitor)
+            .await
+            .map_err(vendor_problem)
+    }
+
+    /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
+    async fn keep(&self, guest: &Guest, claim: Uuid, launched: &Launched) -> Result<(), Problem> {
+        let booking = guest.entrance.booking.id;
+        let address = launched.room_url();
+        let key = match &launched.signing_key {
+            Some(key) => SealedKey::seal(&self.webhook_secret, booking, key).await?,
+            None => None,
+        };
+
+        let entered = Admission {
+            classroom: Classroom::Lessonspace,
+            room: &launched.room,
+            address: address.as_str(),
+            key: key.as_ref().map(|key| key.0.as_str()),
+            person: guest.profile,
+            role: guest.role,
+            known_as: launched.user.as_deref(),
+        };
+
+        if rooms::entered(&self.database, booking, claim, &entered, self.clock.now()).await? {
+            return Ok(());
+        }
+
+        tracing::error!("the vendor gave another room for the same booking");
+        Err(Problem::unavailable(
+            "room-changed",
+            "The classroom is not reachable right now. Please try again.",
+            2,
+        ))
+    }
+
+    /// Ends a claim that opened nothing, before the caller hears of the problem: the next Join need not wait
+    /// for it to run out.
+    async fn give_up(&self, entrance: &Entrance, claim: Uuid, problem: Problem) -> Problem {
+        if entrance.is_claimed {
+            let ended = rooms::give_up(&self.database, entrance.booking.id, claim).await;
+            if let Err(error) = ended {
+                tracing::warn!(%error, "the claim ends by itself");
+            }
+        }
+        problem
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
+    match refusal {
+        Refusal::Stranger => Problem::forbidden(),
+        Refusal::GuardianLinkRequired => {
+            let detail = "You can join a student's lesson only as their guardian.";
+            Problem::new(StatusCode::FORBIDDEN, "guardian-link-required", detail)
+        }
+        Refusal::Cancelled => conflict("booking-cancelled", "This booking is cancelled."),
+        Refusal::UnknownStatus => Problem::unknown_status(),
+        Refusal::NotConfirmed => conflict("booking-not-confirmed", "This booking is not confirmed yet."),
+        Refusal::TooEarly(window) => conflict("join-too-early", "The room is not open yet.")
+            .with_time("opens_at", window.opens_at)
+            .with_time("closes_at", window.closes_at),
+        Refusal::TooLate(window) => {
+            let problem = conflict("join-too-late", "The lesson is over.");
+            window.map_or(problem.clone(), |window| {
+                problem.with_time("closes_at", window.closes_at)
+            })
+        }
+    }
+}
+
+fn vendor_problem(error: VendorError) -> Problem {
+    tracing::error!(%error, "launch");
+
+    let detail = "The classroom provider is not reachable right now.";
+    let after = match error {
+        VendorError::Transient {
+            retry_after_seconds, ..
+        } => retry_after_seconds.unwrap_or(3),
+        VendorError::Barred { .. }
+        | VendorError::NotEnabled { .. }
+        | VendorError::Insufficient { .. }
+        | VendorError::Permanent { .. }
+        | VendorError::NotFound => 30,
+    };
+
+    Problem::unavailable("provider-unavailable", detail, after)
+}

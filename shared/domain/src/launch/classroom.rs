@@ -1,0 +1,56 @@
+//! The classrooms that lessons are held in. What a vendor can do stands in its own module of `providers`; where one is
+//! chosen, the compiler sees to it that every classroom is thought of.
+
+use crate::charge::payment::UnknownWord;
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Where a lesson is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Classroom {
+    /// An online whiteboard with video, whose rooms are opened by a launch.
+    Lessonspace,
+}
+
+impl Classroom {
+    /// Every classroom.
+    pub const ALL: [Self; 1] = [Self::Lessonspace];
+
+    /// The word in the database and in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lessonspace => "lessonspace",
+        }
+    }
+
+    /// Whether people can enter its rooms only through our launch. Then who never pressed Join was not there
+    /// (RULES.md#attendance-exclusive).
+    pub fn is_entered_through_us(self) -> bool {
+        match self {
+            Self::Lessonspace => true,
+        }
+    }
+}
+
+impl FromStr for Classroom {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|classroom| classroom.word() == word).ok_or(UnknownWord)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classroom_that_nobody_knows_is_none_of_ours() {
+        for classroom in Classroom::ALL {
+            assert_eq!(classroom.word().parse(), Ok(classroom));
+        }
+        assert_eq!("elsewhere".parse::<Classroom>(), Err(UnknownWord));
+    }
+}

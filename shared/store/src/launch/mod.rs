@@ -1,0 +1,4 @@
+//! Bookings as people see them, and the opening of their rooms.
+
+pub mod bookings;
+pub mod rooms;

@@ -1,0 +1,99 @@
+-- Loads a booking with what decides whether a person may enter its room, and, if the room is not open yet, tries to
+-- claim the opening for this call. One call holds the claim at a time, so that a room is opened once, however many
+-- people press Join at the same instant; the others wait and look again. There is a row for every booking that
+-- exists, also for a stranger: the domain decides whether the person may enter. The conditions on the claim do not
+-- replace that decision. They only prevent claims that would be of no use, and a caller whom the domain refuses gives
+-- the claim back.
+--
+-- Sent twice, the second finds the claim as its own. Of two calls at once the second waits for the lock on the
+-- booking and then sees that the first holds the claim. A claim ends by itself after a while, should its holder have
+-- died.
+--
+-- Parameters:
+--   $1   booking's id
+--   $2   id of the person who wants to enter
+--   $3   now
+--   $4   latest start of a lesson whose room may be open now: now + how long before the start a room opens
+--   $5   time after which a lesson ends whose room may be open now: now - how long after the end a room closes
+--   $6   id of this call's claim
+--   $7   when the claim ends by itself
+
+WITH
+    -- Claims the opening of the room, if there is no room, nobody else's claim is in force, and the booking and the
+    -- person look as if the room may be opened now.
+    claimed AS (
+        UPDATE bookings
+        SET
+            room_claim = $6,
+            room_claimed_until = $7
+        WHERE id = $1
+          AND meeting_provider_id IS NULL
+          AND (room_claim IS NULL OR room_claim = $6 OR room_claimed_until <= $3)
+          AND status = 'confirmed'
+          AND NOT EXISTS (
+              SELECT
+              FROM sessions s
+              WHERE s.booking_id = bookings.id
+                AND s.status = 'CANCELLED'
+          )
+          AND session_start_time <= $4
+          AND session_start_time + make_interval(mins => session_duration) > $5
+          AND (
+              $2 IN (client_id, tutor_id, student_id)
+              OR EXISTS (
+                  SELECT
+                  FROM platform_links l
+                  WHERE l.guardian_id = $2
+                    AND l.student_id = bookings.student_id
+                    AND l.is_accepted
+              )
+          )
+        RETURNING id
+    )
+
+SELECT
+    b.id,
+    b.client_id,
+    b.tutor_id,
+    b.student_id,
+    b.session_start_time,
+
+    -- The booking's own status is what the platform says. A lesson that client or tutor called off here is cancelled,
+    -- too, and only its session says so.
+    CASE
+        WHEN EXISTS (
+            SELECT
+            FROM sessions s
+            WHERE s.booking_id = b.id
+              AND s.status = 'CANCELLED'
+        ) THEN 'cancelled'
+        ELSE b.status
+    END AS status,
+    b.session_duration,
+    b.meeting_provider_id,
+    b.meeting_started_at,
+    b.meeting_ended_at,
+    b.duration_actual,
+
+    -- Consent may be withdrawn at any time, and counts at once.
+    CASE
+        WHEN b.recording_consent THEN b.recording_url
+    END AS recording_url,
+    b.recording_consent,
+    p.full_name,
+    EXISTS (
+        SELECT
+        FROM platform_links l
+        WHERE l.guardian_id = $2
+          AND l.student_id = b.student_id
+          AND l.is_accepted
+    ) AS is_guardian,
+    EXISTS (
+        SELECT
+        FROM claimed
+    ) AS is_claimed
+FROM bookings b
+
+-- A person whom the platform does not show may enter all the same; their name is NULL then.
+LEFT JOIN platform_people p ON p.id = $2
+WHERE b.id = $1

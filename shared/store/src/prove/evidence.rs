@@ -1,0 +1,170 @@
+//! What a provider says of a lesson: asked for when it is time, recorded once, merged in one statement.
+
+use super::inbox::{Event, common};
+use crate::rows::as_json;
+use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::launch::window::Schedule;
+use domain::prove::evidence::Evidence;
+use jiff::Timestamp;
+use platform::database::{Database, DatabaseError, Param, column};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+/// Loads what is known when an event arrives: one row, whether or not anything is known. The empty subselect
+/// gives that row. $1: provider or NULL. $2: event's id or NULL. $3: booking.
+pub const LOAD: &str = "
+    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id, b.room_key,
+           b.session_start_time, b.session_duration, b.tutor_id, b.evidence -> 'people' AS people,
+           array_remove(ARRAY[b.client_id, b.student_id], NULL) || ARRAY(
+               SELECT l.guardian_id FROM platform_links l WHERE l.student_id = b.student_id AND l.is_accepted) AS learners, b.recording_consent,
+           EXISTS (SELECT FROM provider_events o WHERE o.booking_id = b.id) AS has_reported
+    FROM (SELECT) AS nothing
+    LEFT JOIN provider_events e ON e.provider = $1 AND e.event_id = $2
+    LEFT JOIN bookings b ON b.id = $3";
+
+/// What is known about an event, and about the booking that it names.
+#[derive(Debug, Clone)]
+pub struct KnownBooking {
+    /// How often the event was tried and kept; 0 the first time.
+    pub attempts: i32,
+    /// Whether the event was applied before, so that nothing is left to do.
+    pub is_settled: bool,
+    /// Whether there is such a booking.
+    pub booking_exists: bool,
+    /// The booking's room; `None` until it is opened and saved.
+    pub room: Option<Room>,
+}
+
+/// A room that was opened, with its lesson and its people.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// The provider's id of the room.
+    pub id: RoomId,
+    /// The key with which the provider signs the room's webhooks, sealed; `None` if the provider gave none.
+    pub key: Option<String>,
+    /// When its lesson is planned; `None` if the booking has no time.
+    pub schedule: Option<Schedule>,
+    /// The tutor of its lesson.
+    pub tutor: ProfileId,
+    /// Who learns in it, pays for it, or is the learner's guardian.
+    pub learners: Vec<ProfileId>,
+    /// The ids, the provider's and ours, of everybody whom a launch of this booking let in.
+    pub people: Vec<String>,
+    /// Whether a webhook has ever come for this room.
+    pub has_reported: bool,
+}
+
+/// Loads what is known of an event and its booking, or of a booking alone.
+pub async fn load(
+    database: &Database,
+    event: Option<&Event<'_>>,
+    booking: BookingId,
+) -> Result<KnownBooking, DatabaseError> {
+    let (provider, id) = (event.map(|event| event.provider), event.map(|event| event.id));
+    let params: [Param<'_>; 3] = [
+        (&provider, Type::TEXT),
+        (&id, Type::TEXT),
+        (&booking.0, Type::UUID),
+    ];
+
+    let row = database
+        .query_opt(LOAD, &params)
+        .await?
+        .ok_or(DatabaseError::Unexpected("no row"))?;
+
+    let status: Option<&str> = column(&row, "status")?;
+    let room: Option<String> = column(&row, "meeting_provider_id")?;
+    let room = room.map(|id| read_room(&row, RoomId(id))).transpose()?;
+
+    Ok(KnownBooking {
+        attempts: column(&row, "attempts")?,
+        is_settled: status == Some("applied"),
+        booking_exists: column::<Option<Uuid>>(&row, "booking_id")?.is_some(),
+        room,
+    })
+}
+
+fn read_room(row: &tokio_postgres::Row, id: RoomId) -> Result<Room, DatabaseError> {
+    let (start, minutes) = (
+        column(row, "session_start_time")?,
+        column::<Option<i32>>(row, "session_duration")?,
+    );
+
+    let people: Option<Value> = column(row, "people")?;
+    let people = people.as_ref().and_then(Value::as_object);
+
+    Ok(Room {
+        id,
+        key: column(row, "room_key")?,
+        schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
+        tutor: ProfileId(column(row, "tutor_id")?),
+        learners: column::<Vec<Uuid>>(row, "learners")?
+            .into_iter()
+            .map(ProfileId)
+            .collect(),
+        people: people.map_or_else(Vec::new, |people| people.keys().cloned().collect()),
+        has_reported: column(row, "has_reported")?,
+    })
+}
+
+/// Merges what the provider said of a booking's room into the booking and its session. If an event made us
+/// ask, it is recorded as applied in the same statement, and counts once.
+pub const APPLY: &str = include_str!("evidence/apply.sql");
+
+/// What the provider said when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// What the provider saw in the room.
+    pub evidence: Evidence,
+    /// When the provider was asked; `None` if it was not.
+    pub asked_at: Option<Timestamp>,
+    /// The addresses at which recordings are asked for, by the ids of their spans.
+    pub recordings: BTreeMap<String, String>,
+}
+
+/// Merges what the provider said; `false` if there is no such booking, or the event was applied before.
+pub async fn apply(
+    database: &Database,
+    booking: BookingId,
+    event: Option<&Event<'_>>,
+    report: &Report,
+    now: Timestamp,
+) -> Result<bool, DatabaseError> {
+    // Nothing that was said is passed as an empty object, which the statement tells from an answer.
+    let evidence = if report.evidence == Evidence::default() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        as_json(&report.evidence)
+    };
+    let recordings = as_json(&report.recordings);
+
+    // The parameters are references, so the NULLs for a missing event need a place to live.
+    let nothing: (Option<&str>, Option<Timestamp>, Option<Value>) = (None, None, None);
+    let mut params: Vec<Param<'_>> = match event {
+        Some(event) => Vec::from(common(event, &now)),
+        None => vec![
+            (&nothing.0, Type::TEXT),
+            (&nothing.0, Type::TEXT),
+            (&"asked", Type::TEXT),
+            (&booking.0, Type::UUID),
+            (&nothing.1, Type::TIMESTAMPTZ),
+            (&nothing.2, Type::JSONB),
+            (&now, Type::TIMESTAMPTZ),
+        ],
+    };
+
+    params.extend([
+        (&evidence as _, Type::JSONB),
+        (&report.asked_at as _, Type::TIMESTAMPTZ),
+        (&recordings as _, Type::JSONB),
+    ]);
+
+    let row = database
+        .query_opt(APPLY, &params)
+        .await?
+        .ok_or(DatabaseError::Unexpected("no row"))?;
+
+    Ok(column::<i64>(&row, "applied")? > 0)
+}

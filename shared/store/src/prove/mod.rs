@@ -1,0 +1,5 @@
+//! What providers report, and what it adds up to.
+
+pub mod evidence;
+pub mod inbox;
+pub mod snapshots;

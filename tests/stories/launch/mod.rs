@@ -1,0 +1,4 @@
+//! Joining, and the card of a booking.
+
+mod card;
+mod joining;
