@@ -16,30 +16,6 @@ const ROUNDS: usize = 41;
 /// What constructing nothing before its first use means, in milliseconds over the bare limit.
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
-const FUNCTIONS: [&str; 22] = [
-    "launch",
-    "get-booking",
-    "assign-student",
-    "create-snapshot-upload",
-    "get-recording",
-    "webhook-lessonspace",
-    "apply-event",
-    "record-snapshot",
-    "relay-outbox",
-    "follow-bookings",
-    "create-session",
-    "mark-no-show",
-    "cancel-session",
-    "explain-charge",
-    "process-charges",
-    "process-charges-now",
-    "start-payment",
-    "get-payment",
-    "webhook-stripe",
-    "webhook-fapshi",
-    "capture-payment",
-    "refund-payment",
-];
 /// Complete, and leading nowhere: nothing may be called before the first event.
 const SETTINGS: [(&str, &str); 27] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
@@ -110,6 +86,20 @@ fn megabytes(binary: &Path) -> f64 {
     std::fs::metadata(binary).map_or(0.0, |file| file.len() as f64 / 1e6)
 }
 
+/// Every function, by the name of its folder in its chapter's; `make` runs this at the repository's root.
+fn functions() -> Vec<String> {
+    let folders = |path: &Path| {
+        let entries = std::fs::read_dir(path).expect("it is run at the repository's root");
+        entries.map(|entry| entry.expect("a folder").path())
+    };
+    let all = folders(Path::new("functions")).flat_map(|chapter| folders(&chapter).collect::<Vec<_>>());
+    let mut names: Vec<String> = all
+        .filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
 fn main() -> ExitCode {
     let began = Instant::now();
     let _ = aws_lc_rs::rand::fill(&mut [0; 1]);
@@ -118,7 +108,9 @@ fn main() -> ExitCode {
         began.elapsed().as_secs_f64() * 1e3
     );
     let folder = std::env::args().nth(1).unwrap_or_else(|| "target/release".into());
-    let names: Vec<&str> = std::iter::once(HELLO).chain(FUNCTIONS).collect();
+    let mut names = functions();
+    names.insert(0, HELLO.to_owned());
+
     let mut samples = vec![Vec::new(); names.len()];
     for round in 0..=ROUNDS {
         for (name, samples) in names.iter().zip(&mut samples) {

@@ -8,13 +8,13 @@ use platform::queue::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The name of the queue of [`LookAtTab`], which `capture-payment` consumes.
+/// The name of the queue of [`LookAtTab`], which `step-tab` consumes.
 pub const TABS: &str = "payments";
 
 /// The name of the queue of [`GiveBack`], which `refund-payment` consumes.
 pub const REFUNDS: &str = "refunds";
 
-/// The job of `capture-payment`: take the next step on a booking's tab.
+/// The job of `step-tab`: take the next step on a booking's tab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookAtTab {
     /// The booking whose tab is to be looked at. Some statements put it in themselves, by its JSON path.

@@ -356,7 +356,7 @@ async fn where_the_platform_collects_lessons_are_settled_and_explained_and_nothi
         till.world
             .environment
             .insert("COLLECTS".into(), "platform".into());
-        till.world.function("capture-payment").await
+        till.world.function("step-tab").await
     };
     till.work().await;
     assert_eq!(

@@ -32,7 +32,7 @@ async fn a_card_on_file_is_charged_once_however_often_answers_get_lost() {
     );
     assert_eq!(till.at_stripe().0, [10_000]);
     till.world.stripe.forget_keys();
-    let workers = join_all((0..4).map(|_| till.world.function("capture-payment"))).await;
+    let workers = join_all((0..4).map(|_| till.world.function("step-tab"))).await;
     let results = join_all(workers.iter().map(|worker| worker.consume(&jobs))).await;
     assert!(
         results.iter().any(Vec::is_empty),
@@ -165,7 +165,7 @@ async fn a_wrong_key_of_ours_is_an_operators_business_and_costs_nobody_anything(
     till.world.travel(1);
     let jobs = till.settled_jobs().await;
     let wrong = [("STRIPE_SECRET_KEY", "sk_test_of-yesterday")];
-    let barred = till.world.function_with("capture-payment", &wrong).await;
+    let barred = till.world.function_with("step-tab", &wrong).await;
     assert_eq!(barred.consume(&jobs).await.len(), 1, "the job must survive");
     assert_eq!(till.told().await, Vec::<String>::new());
     assert_eq!(till.capture.consume(&jobs).await, Vec::<String>::new());

@@ -473,7 +473,7 @@ async fn much_money_for_a_phone_that_may_not_be_the_payers_waits_for_an_operator
     let mut till = Till::open().await;
     till.capture = till
         .world
-        .function_with("capture-payment", &[("REFUND_REVIEW_ABOVE", "4999")])
+        .function_with("step-tab", &[("REFUND_REVIEW_ABOVE", "4999")])
         .await;
     let lesson = till.in_francs(60).await;
     let session = till.session(&lesson).await;

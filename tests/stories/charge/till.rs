@@ -43,7 +43,7 @@ impl Till {
             fapshi_door: world.function("webhook-fapshi").await,
             apply: world.function("apply-event").await,
             relay: world.function("relay-outbox").await,
-            capture: world.function("capture-payment").await,
+            capture: world.function("step-tab").await,
             refund: world.function("refund-payment").await,
             world,
         }

@@ -270,10 +270,7 @@ async fn paying(world: &World) -> Vec<(&'static str, usize)> {
     settle_at_half(world, &lessons).await;
     relay.invoke(json!({})).await.unwrap();
     let jobs: [Value; 2] = world.queued_in(&world.payments).await.try_into().unwrap();
-    counted.push((
-        "capture-payment, paid ahead",
-        consumer(world, "capture-payment", jobs).await,
-    ));
+    counted.push(("step-tab, paid ahead", consumer(world, "step-tab", jobs).await));
     relay.invoke(json!({})).await.unwrap();
     let jobs: [Value; 2] = world.queued_in(&world.refunds).await.try_into().unwrap();
     counted.push((
@@ -285,10 +282,7 @@ async fn paying(world: &World) -> Vec<(&'static str, usize)> {
     settle_at_half(world, &lessons).await;
     relay.invoke(json!({})).await.unwrap();
     let jobs: [Value; 2] = world.queued_in(&world.payments).await.try_into().unwrap();
-    counted.push((
-        "capture-payment, card on file",
-        consumer(world, "capture-payment", jobs).await,
-    ));
+    counted.push(("step-tab, card on file", consumer(world, "step-tab", jobs).await));
     counted
 }
 

@@ -9,9 +9,11 @@ use crate::harness::{
 use crate::keep::adoption::MARKETPLACE;
 use futures::future::join_all;
 use migrations::MigrationError;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use stories::cast::owner;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 /// What is in a database, by kind and name, but for what belongs to the server.
@@ -286,6 +288,81 @@ async fn every_statement_may_run_as_the_functions_own_role() {
     assert!(
         !misfits(&service.0).await.is_empty(),
         "a missing grant is not found"
+    );
+}
+
+/// What grows with each lesson, and is never read from its one end to the other.
+const GROWS: [&str; 12] = [
+    "bookings",
+    "card_agreements",
+    "charges",
+    "disputes",
+    "ledger_entries",
+    "notifications",
+    "outbox",
+    "payments",
+    "provider_events",
+    "refunds",
+    "session_events",
+    "sessions",
+];
+
+/// Where a plan reads through the whole of a table that grows: row by row, or by an index of all rows without a condition.
+fn reads_through(plan: &Value, partial: &BTreeSet<String>) -> Vec<String> {
+    let text = |name: &str| plan[name].as_str().unwrap_or_default();
+    let grows = GROWS.contains(&text("Relation Name"));
+    let by_index = text("Node Type").starts_with("Index") && !partial.contains(text("Index Name"));
+    let is_whole = text("Node Type") == "Seq Scan" || (by_index && plan["Index Cond"].is_null());
+
+    let here = (grows && is_whole).then(|| format!("{} of {}", text("Node Type"), text("Relation Name")));
+    let below = plan["Plans"].as_array().into_iter().flatten();
+    here.into_iter()
+        .chain(below.flat_map(|plan| reads_through(plan, partial)))
+        .collect()
+}
+
+/// What each statement reads through, whose plan has no better way.
+async fn slow(service: &Client) -> Vec<String> {
+    let partial = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indpred IS NOT NULL";
+    let partial = service.query(partial, &[]).await.unwrap();
+    let partial: BTreeSet<String> = partial.iter().map(|row| row.get(0)).collect();
+
+    let mut slow = Vec::new();
+    for (name, sql) in store::STATEMENTS {
+        let explained = format!("EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}");
+        let rows = service.simple_query(&explained).await.unwrap();
+        let plan = rows.iter().find_map(|row| match row {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan: Value = serde_json::from_str(plan.unwrap()).unwrap();
+        let found = reads_through(&plan[0]["Plan"], &partial);
+        slow.extend(found.into_iter().map(|what| format!("{name}: {what}")));
+    }
+    slow
+}
+
+#[tokio::test]
+async fn no_statement_reads_through_a_table_that_grows() {
+    let name = migrated_database().await;
+    let service = tokio_postgres::connect(&service_url(&name), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(service.1);
+
+    // Then only what has no index to go by is read row by row, however few rows there are.
+    service.0.batch_execute("SET enable_seqscan = off").await.unwrap();
+    assert_eq!(slow(&service.0).await, Vec::<String>::new());
+
+    // The story can fail: an index that is missing is found.
+    let owner = owner(&owner_url(&name)).await;
+    let drop = "DROP INDEX firstbell.payments_booking";
+    owner.batch_execute(drop).await.unwrap();
+    assert!(
+        slow(&service.0)
+            .await
+            .contains(&"charge::tab::LOOK_AT_TAB: Seq Scan of payments".to_owned()),
+        "a missing index is not found"
     );
 }
 

@@ -355,7 +355,7 @@ async fn paying(world: &World) -> Vec<String> {
         .unwrap();
     relay.invoke(json!({})).await.unwrap();
     let (capture, refund) = (
-        world.function("capture-payment").await,
+        world.function("step-tab").await,
         world.function("refund-payment").await,
     );
     capture.consume(&world.queued_in(&world.payments).await).await;

@@ -4,7 +4,6 @@
 use crate::script::{Ahead, Lesson, Person, Script, Side, Step, Told};
 use crate::stage::{Counts, Message, Pays, Stage};
 use apply_event::{ApplyEvent, Incoming};
-use capture_payment::CapturePayment;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::{Collects, Method};
@@ -27,6 +26,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use step_tab::StepTab;
 use store::charge::books;
 use store::charge::paying::{self, Order, OrderOutcome, PaymentToMake};
 use store::charge::sessions;
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     database: Database,
     platform: Client,
     lessonspace: Lessonspace,
-    capture: CapturePayment,
+    capture: StepTab,
     refund: RefundPayment,
     apply: ApplyEvent,
     webhook: Url,
@@ -111,7 +111,7 @@ impl Worker {
         let mut env = stage.environment();
         let room_secret = env.secret("LESSONSPACE_SECRET").expect("a secret");
         let mut gateways = || Gateways::from_env(&mut env).expect("settings of gateways");
-        let capture = CapturePayment {
+        let capture = StepTab {
             database: Database::at(url),
             gateways: gateways(),
             collects: Collects::Firstbell,

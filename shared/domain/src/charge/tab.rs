@@ -82,7 +82,7 @@ impl Tab {
         if idle.is_empty() && refund.is_none() {
             return Ok(Next::Rest);
         }
-        Ok(Next::Settle(
+        Ok(Next::Close(
             idle.iter().map(|payment| payment.id).collect(),
             refund,
         ))
@@ -173,7 +173,7 @@ pub enum Next {
     /// Withdraw the refunds that no gateway was asked for yet, then look again: what they give back is due by now.
     Withdraw,
     /// Give up these, which were never paid, and give money back.
-    Settle(Vec<PaymentId>, Option<Refund>),
+    Close(Vec<PaymentId>, Option<Refund>),
     /// Charge the card on file.
     Collect(Money),
     /// No card may pay: ask the client.

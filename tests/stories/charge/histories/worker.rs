@@ -5,7 +5,6 @@ use super::script::{LEARNER, Step, TUTOR};
 use super::stage::{Bill, Item, Said, Stage, Way, What};
 use crate::harness::{owner_url, service_url};
 use apply_event::{ApplyEvent, Incoming};
-use capture_payment::CapturePayment;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::{Collects, Method};
@@ -31,6 +30,7 @@ use refund_payment::RefundPayment;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use step_tab::StepTab;
 use store::charge::books;
 use store::charge::charging::Charging;
 use store::charge::paying::{self, Order, OrderOutcome, PaymentToMake};
@@ -51,7 +51,7 @@ const REVIEW_ABOVE: i64 = 8_000;
 
 /// What works on tabs and refunds, over connections of its own.
 struct Hands {
-    capture: CapturePayment,
+    capture: StepTab,
     refund: RefundPayment,
 }
 
@@ -74,7 +74,7 @@ impl Worker {
         let mut env = stage.env();
         let mut gateways = || Gateways::from_env(&mut env).unwrap();
         let hands = [(); 2].map(|()| Hands {
-            capture: CapturePayment {
+            capture: StepTab {
                 database: database(),
                 gateways: gateways(),
                 collects: Collects::Firstbell,

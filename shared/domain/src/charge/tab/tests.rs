@@ -128,7 +128,7 @@ fn what_could_not_be_given_back_is_still_here_and_left_to_a_person() {
         amount: xaf(30),
     };
     let both = settled(0, vec![paid.clone(), ahead(8, PaymentStatus::Paid, 30)]);
-    assert_eq!(next(&both), Next::Settle(vec![], Some(refund)));
+    assert_eq!(next(&both), Next::Close(vec![], Some(refund)));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn what_a_bank_took_back_is_neither_given_back_again_nor_taken_from_a_card() {
     };
     assert_eq!(next(&settled(0, vec![disputed.clone()])), Next::Rest);
     let tab = settled(100, vec![disputed, collection(100)]);
-    assert_eq!(next(&tab), Next::Settle(vec![CHARGE], None));
+    assert_eq!(next(&tab), Next::Close(vec![CHARGE], None));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn what_was_paid_ahead_is_kept_and_the_difference_given_back() {
         amount: xaf(50),
     };
     let tab = settled(50, vec![paid.clone(), collection(50)]);
-    assert_eq!(next(&tab), Next::Settle(vec![CHARGE], Some(refund)));
+    assert_eq!(next(&tab), Next::Close(vec![CHARGE], Some(refund)));
     let done = Payment {
         refunded: xaf(50),
         ..paid
@@ -186,7 +186,7 @@ fn a_collection_that_a_correction_overtook_is_given_up_only_when_nobody_is_at_it
     let just_before = later - SignedDuration::from_secs(1);
     assert_eq!(tab.next(true, now()).unwrap(), Next::Wait);
     assert_eq!(tab.next(true, just_before).unwrap(), Next::Wait);
-    assert_eq!(tab.next(true, later).unwrap(), Next::Settle(vec![old.id], None));
+    assert_eq!(tab.next(true, later).unwrap(), Next::Close(vec![old.id], None));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_collection_that_a_correction_overtook_is_given_up_although_the_new_one_fail
         ..collection(100)
     };
     let tab = settled(100, vec![failed, overtaken.clone()]);
-    assert_eq!(next(&tab), Next::Settle(vec![overtaken.id], None));
+    assert_eq!(next(&tab), Next::Close(vec![overtaken.id], None));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_a_bank_took_back_is_not_also_stuck() {
         amount: xaf(100),
     };
     let tab = settled(0, vec![lost, other]);
-    assert_eq!(next(&tab), Next::Settle(vec![], Some(refund)));
+    assert_eq!(next(&tab), Next::Close(vec![], Some(refund)));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn take(tab: &mut Tab, next: Next) {
             tab.payments[n].status = PaymentStatus::Paid;
             tab.payments[n].amount = amount;
         }
-        Next::Settle(given_up, refund) => {
+        Next::Close(given_up, refund) => {
             for id in given_up {
                 let n = find(tab, id);
                 tab.payments[n].status = PaymentStatus::Closed;

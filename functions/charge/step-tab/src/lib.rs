@@ -34,7 +34,7 @@ const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(25);
 const UNDECIDED: JobError = JobError::Transient("the gateway has not decided yet");
 
 /// Consumes `payments`: one message is one look at one booking's tab.
-pub struct CapturePayment {
+pub struct StepTab {
     /// Holds the tabs, and the books that outcomes are entered in.
     pub database: Database,
     /// Stripe and Fapshi, which hold the money.
@@ -49,7 +49,7 @@ pub struct CapturePayment {
     pub clock: Clock,
 }
 
-impl Job for CapturePayment {
+impl Job for StepTab {
     type Message = Envelope<LookAtTab>;
 
     async fn run(&self, envelope: Envelope<LookAtTab>) -> Result<(), JobError> {
@@ -80,7 +80,7 @@ impl Job for CapturePayment {
     }
 }
 
-impl CapturePayment {
+impl StepTab {
     async fn take(
         &self,
         booking: BookingId,
@@ -95,9 +95,7 @@ impl CapturePayment {
                 tracing::info!("refunds withdrawn");
                 Ok(tab::withdraw_unasked(&self.database, booking, open, &self.ids, now).await?)
             }
-            Next::Settle(given_up, refund) => {
-                self.settle(booking, open, &given_up, refund.as_ref(), now).await
-            }
+            Next::Close(given_up, refund) => self.close(booking, open, &given_up, refund.as_ref(), now).await,
             // The tab is kept for a platform that collects, but nobody is charged or asked by us.
             Next::Collect(_) | Next::AskClient(_) if self.collects == Collects::Platform => Ok(()),
             Next::Collect(amount) => self.collect(open, amount, now).await,
@@ -105,7 +103,7 @@ impl CapturePayment {
         }
     }
 
-    async fn settle(
+    async fn close(
         &self,
         booking: BookingId,
         open: &LoadedTab,
@@ -124,7 +122,7 @@ impl CapturePayment {
         // If another refund was decided meanwhile, that statement also asked for the next look at this tab.
         let is_first = tab::close(&self.database, settling, &self.ids, now).await?;
         let has_refund = refund.is_some();
-        tracing::info!(is_first, given_up = given_up.len(), has_refund, "tab settled");
+        tracing::info!(is_first, given_up = given_up.len(), has_refund, "tab closed");
         Ok(())
     }
 

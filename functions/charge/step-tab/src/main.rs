@@ -1,6 +1,5 @@
 //! Consumes `payments`.
 
-use capture_payment::CapturePayment;
 use domain::charge::payment::Collects;
 use platform::batch::{self, BatchPolicy};
 use platform::config::{ConfigError, Env};
@@ -8,8 +7,9 @@ use platform::database::Database;
 use platform::ids::Ids;
 use providers::gateways::Gateways;
 use std::time::Duration;
+use step_tab::StepTab;
 
-fn configure(mut env: Env) -> Result<(BatchPolicy, CapturePayment), ConfigError> {
+fn configure(mut env: Env) -> Result<(BatchPolicy, StepTab), ConfigError> {
     let clock = env.clock();
     let policy = BatchPolicy::from_env(&mut env, 5, Duration::from_secs(25));
     // Read before any `?`, so that one failed start names everything that is missing.
@@ -18,7 +18,7 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, CapturePayment), ConfigError>
     let review_above_minor = env.or("REFUND_REVIEW_ABOVE", i64::MAX);
 
     env.finish(|| {
-        let job = CapturePayment {
+        let job = StepTab {
             database: database?,
             gateways: gateways?,
             collects: collects?,
@@ -33,5 +33,5 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, CapturePayment), ConfigError>
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let (policy, job) = configure(Env::process())?;
-    batch::serve("capture-payment", policy, job).await
+    batch::serve("step-tab", policy, job).await
 }
