@@ -77,8 +77,9 @@ CREATE OR REPLACE VIEW firstbell.platform_links AS
         l.your_accepted_at IS NOT NULL AS is_accepted
     FROM public.your_links l;
 
--- One row for each tutor and provider of rooms. A tutor who is left out, or not connected, gets no sessions. If the
--- rooms belong to your own account, make a row for each tutor, with `true`.
+-- One row for each tutor and provider of rooms. A call that asks for the session of a tutor who is left out, or not
+-- connected, is refused; an agreed booking gets its session by the schedule all the same. If the rooms belong to your own
+-- account, make a row for each tutor, with `true`.
 CREATE OR REPLACE VIEW firstbell.platform_connections AS
     SELECT
         -- uuid: the tutor, as above.

@@ -10,6 +10,7 @@ use platform::outbox::{self, Routes};
 use platform::queue::Queue;
 use platform::schedule::{self, Counts, Scheduled};
 use std::time::Duration;
+use store::jobs;
 use store::keep::tidying;
 use tokio::sync::Mutex;
 
@@ -69,9 +70,9 @@ fn configure(mut env: Env) -> Result<RelayOutbox, ConfigError> {
 
     env.finish(|| {
         let routes = Routes::from([
-            ("provider-events".into(), Queue::at(events?)),
-            ("payments".into(), Queue::at(payments?)),
-            ("refunds".into(), Queue::at(refunds?)),
+            (jobs::PROVIDER_EVENTS.into(), Queue::at(events?)),
+            (jobs::TABS.into(), Queue::at(payments?)),
+            (jobs::REFUNDS.into(), Queue::at(refunds?)),
         ]);
         Some(RelayOutbox {
             database: database?,

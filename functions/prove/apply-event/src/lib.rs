@@ -148,7 +148,7 @@ impl ApplyEvent {
 
         Message {
             id: self.ids.next(),
-            queue: "provider-events",
+            queue: jobs::PROVIDER_EVENTS,
             envelope: envelope.clone(),
             due_at,
         }
