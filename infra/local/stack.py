@@ -17,6 +17,7 @@ import time
 import urllib.request
 import zipfile
 
+import sam
 from postgres import Postgres, free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -91,32 +92,27 @@ def package(aws, template, binaries):
     """Zips each function's binary and points the template at it."""
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="code")
-    for name, resource in template["Resources"].items():
-        if resource["Type"] != "AWS::Serverless::Function":
-            continue
-        binary = pathlib.PurePath(resource["Properties"]["CodeUri"]).name
+    for name, function in sam.functions(template).items():
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
             entry = zipfile.ZipInfo("bootstrap")
             entry.external_attr = 0o755 << 16
-            bundle.writestr(entry, (binaries / binary).read_bytes())
+            bundle.writestr(entry, (binaries / sam.crate_of(function)).read_bytes())
         s3.put_object(Bucket="code", Key=f"{name}.zip", Body=archive.getvalue())
-        resource["Properties"]["CodeUri"] = f"s3://code/{name}.zip"
+        function["CodeUri"] = f"s3://code/{name}.zip"
 
 
 def localise(template, environment):
     """Secrets by value instead of by parameter, and what only the local stack sets."""
     secrets = {**SECRETS, "DATABASE_URL": environment.pop("DATABASE_URL")}
-    for resource in template["Resources"].values():
-        if resource["Type"] != "AWS::Serverless::Function":
-            continue
-        variables = resource["Properties"]["Environment"]["Variables"]
+    shared = sam.shared_variables(template)
+    for variables in [shared, *map(sam.own_variables, sam.functions(template).values())]:
         for name in [name for name in variables if name.endswith("_PARAMETER")]:
             del variables[name]
             secret = name.removesuffix("_PARAMETER")
             if secret in secrets:
                 variables[secret] = secrets[secret]
-        variables.update(environment)
+    shared.update(environment)
 
 
 def cors_of(body, parameters):
@@ -129,12 +125,7 @@ def cors_of(body, parameters):
 
 
 def deploy(aws, template, parameters):
-    import boto3
-    from samtranslator.parser.parser import Parser
-    from samtranslator.translator.translator import Translator
-
-    session = boto3.Session(region_name="us-east-1")
-    translated = Translator({}, Parser(), boto_session=session).translate(template, parameter_values=parameters)
+    translated = sam.translate(template, parameters)
     apis = {}
     for name, resource in list(translated["Resources"].items()):
         if resource["Type"] == "AWS::ApiGatewayV2::Api":
@@ -192,8 +183,6 @@ def migrate(binaries, postgres):
 
 
 def up(binaries):
-    from samtranslator.yaml_helper import yaml_parse
-
     down()
     began = time.monotonic()
     HOME.mkdir(parents=True, exist_ok=True)
@@ -215,14 +204,14 @@ def up(binaries):
     STATE.write_text(json.dumps(state))
     wait_for(simulators + "/identity/.well-known/jwks.json", "the simulators")
     say("deploying template.yaml")
-    template = yaml_parse((ROOT / "template.yaml").read_text())
+    template = sam.read()
     package(aws, template, binaries)
     localise(template, {"DATABASE_URL": database, "AWS_ENDPOINT_URL": aws.endpoint, "CLOCK_OFFSET_FILE": str(clock)})
     parameters = {
         "Stage": "local",
         "JwtIssuer": f"{simulators}/identity",
         "JwksUrl": f"{simulators}/identity/.well-known/jwks.json",
-        # Told to the one function that reads it as soon as the API exists.
+        # Told to who reads it as soon as the API exists.
         "PublicBaseUrl": "https://not-known-yet/",
         "AllowedOrigins": "http://localhost:3000",
         "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
@@ -235,7 +224,7 @@ def up(binaries):
     defaults = {name: str(p["Default"]) for name, p in template["Parameters"].items() if "Default" in p}
     parameters = {**defaults, **parameters}
     physical, api = deploy(aws, template, parameters)
-    tell_public_address(aws, physical["Launch"], os.environ.get("PUBLIC_BASE_URL", api))
+    tell_public_address(aws, physical, os.environ.get("PUBLIC_BASE_URL", api))
     state.update(aws=aws.endpoint, api=api, physical=physical)
     STATE.write_text(json.dumps(state, indent=1))
     say(f"ready after {time.monotonic() - began:.1f} s: {api}")
@@ -255,13 +244,14 @@ def vendors(simulators):
     }
 
 
-def tell_public_address(aws, function, address):
+def tell_public_address(aws, physical, address):
     """Its own address is known only once the API exists; on AWS it is a domain chosen beforehand."""
-    functions = aws.client("lambda")
-    variables = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    functions.update_function_configuration(
-        FunctionName=function, Environment={"Variables": {**variables, "PUBLIC_BASE_URL": address}}
-    )
+    client, functions = aws.client("lambda"), sam.functions(sam.read())
+    for name in [name for name, function in functions.items() if "PUBLIC_BASE_URL" in sam.own_variables(function)]:
+        variables = client.get_function_configuration(FunctionName=physical[name])["Environment"]["Variables"]
+        client.update_function_configuration(
+            FunctionName=physical[name], Environment={"Variables": {**variables, "PUBLIC_BASE_URL": address}}
+        )
 
 
 def is_ours(pid):

@@ -1,17 +1,16 @@
 """What a deployment rests on: the template translates, cfn-lint finds nothing in the result, and our own
 rules hold, which linters do not know."""
 
+import functools
 import json
 import pathlib
 import re
 import subprocess
 import sys
 
-import boto3
 import pytest
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
+import sam
+from sam import crate_of, functions, of_type, own_variables, shared_variables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Read by the code, set by nobody's template: the local stack's clock, and what Lambda itself sets.
@@ -21,39 +20,28 @@ STAGE, ORIGINS = "second-stage", "https://a.example,https://b.example"
 
 @pytest.fixture(scope="session")
 def template():
-    return yaml_parse((ROOT / "template.yaml").read_text())
+    return sam.read()
 
 
 @pytest.fixture(scope="session")
 def translated():
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://code/function.zip"
-    session = boto3.Session(region_name="us-east-1")
-    parameters = {"Stage": STAGE, "AllowedOrigins": ORIGINS}
-    return Translator({}, Parser(), boto_session=session).translate(template, parameter_values=parameters)
-
-
-def of_type(template, kind):
-    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
-
-
-def functions(template):
-    return of_type(template, "AWS::Serverless::Function")
+    template = sam.read()
+    for function in functions(template).values():
+        function["CodeUri"] = "s3://code/function.zip"
+    return sam.translate(template, {"Stage": STAGE, "AllowedOrigins": ORIGINS})
 
 
 def scheduled(template):
     return {name: f for name, f in functions(template).items() if "ScheduleV2" in json.dumps(f.get("Events", {}))}
 
 
-def crate_of(function):
-    return pathlib.PurePath(function["CodeUri"]).name
-
-
 def crates():
     """Each function's folder, in its chapter's, by the function's name."""
     return {manifest.parent.name: manifest.parent for manifest in (ROOT / "functions").glob("*/*/Cargo.toml")}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
 
 
 def logical_id(reference):
@@ -91,6 +79,9 @@ def test_every_queue_that_is_consumed_redrives_and_hides_messages_long_enough(te
         assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5, f"{name}: receives"
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], f"{name}: partial batches"
         assert 2 <= source["ScalingConfig"]["MaximumConcurrency"] <= 1000, f"{name}: concurrency"
+        # What a consumer sets aside itself lies where what it failed at too often is put.
+        aside = own_variables(deployed[logical_id(source["FunctionName"])])["DEAD_LETTER_QUEUE_URL"]
+        assert aside == {"Ref": logical_id(queue["RedrivePolicy"]["deadLetterTargetArn"])}, f"{name}: dead letters"
 
 
 def test_every_queue_is_encrypted_and_dead_letters_are_kept_for_two_weeks(template):
@@ -117,6 +108,7 @@ def test_a_second_stage_finds_every_name_free(translated):
     for name, alarm in of_type(translated, "AWS::CloudWatch::Alarm").items():
         for namespace, *_ in queries(alarm):
             assert str(namespace).startswith("AWS/") or names_the_stage(namespace), f"{name} counts every stage"
+    assert all(names_the_stage(namespace) for namespace, _ in counted_from_logs(translated))
 
 
 def test_what_a_schedule_left_undone_is_not_tried_again_besides_the_next_tick(template):
@@ -188,83 +180,197 @@ def test_an_address_that_would_fail_silently_is_refused(template, parameter, goo
     assert not any(pattern.fullmatch(value) for value in bad)
 
 
-def statements(template):
-    for name, function in functions(template).items():
-        for policy in function.get("Policies", []):
-            for statement in policy["Statement"]:
+def statements(translated):
+    """What each function may do: what its own role says, and the policies that the role shares with others."""
+    policies = of_type(translated, "AWS::IAM::ManagedPolicy")
+    for name, function in of_type(translated, "AWS::Lambda::Function").items():
+        role = translated["Resources"][logical_id(function["Role"])]["Properties"]
+        documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+        shared = [policy for policy in role["ManagedPolicyArns"] if isinstance(policy, dict)]
+        documents += [policies[logical_id(policy)]["PolicyDocument"] for policy in shared]
+        for document in documents:
+            for statement in listed(document["Statement"]):
                 yield name, statement
 
 
-def test_no_permission_has_a_star(template):
-    for name, statement in statements(template):
-        actions, resources = statement["Action"], statement["Resource"]
-        for action in actions if isinstance(actions, list) else [actions]:
+def resources_of(translated, action):
+    """The resources on which each function may do this, by the function's name."""
+    allowed = {}
+    for name, statement in statements(translated):
+        if action in listed(statement["Action"]):
+            allowed.setdefault(name, []).extend(listed(statement["Resource"]))
+    return allowed
+
+
+def test_a_function_has_what_the_template_grants_and_only_logs_from_aws_itself(translated):
+    granted = set()
+    for name, role in of_type(translated, "AWS::IAM::Role").items():
+        shared = role.get("ManagedPolicyArns", [])
+        assert len(shared) <= 10, f"{name} has more policies than a role may have"
+        granted |= {logical_id(policy) for policy in shared if isinstance(policy, dict)}
+        if "lambda.amazonaws.com" in json.dumps(role["AssumeRolePolicyDocument"]):
+            from_aws = [policy for policy in shared if not isinstance(policy, dict)]
+            assert from_aws == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"], name
+    assert granted == set(of_type(translated, "AWS::IAM::ManagedPolicy")), "a policy that nobody has"
+
+
+def test_no_permission_has_a_star(translated):
+    for name, statement in statements(translated):
+        assert statement["Effect"] == "Allow" and not {"NotAction", "NotResource"} & set(statement), name
+        for action in listed(statement["Action"]):
             assert "*" not in action, f"{name}: {action}"
-        for resource in resources if isinstance(resources, list) else [resources]:
+        for resource in listed(statement["Resource"]):
             text = json.dumps(resource)
             # Keys below a bucket are many; the bucket itself is named.
             assert "*" not in text or "Bucket.Arn}/" in text, f"{name}: {text}"
 
 
-def test_a_consumer_may_touch_its_own_queue_and_no_managed_policy_widens_that(template, translated):
-    managed = json.dumps(of_type(translated, "AWS::IAM::Role"))
-    assert "AWSLambdaSQSQueueExecutionRole" not in managed
-    for name, source in of_type(template, "AWS::Lambda::EventSourceMapping").items():
-        function, queue = logical_id(source["FunctionName"]), logical_id(source["EventSourceArn"])
-        reads = [s for n, s in statements(template) if n == function and "sqs:ReceiveMessage" in s["Action"]]
-        assert [logical_id(s["Resource"]) for s in reads] == [queue], name
+def test_only_a_queues_consumer_may_receive_from_it(template, translated):
+    sources = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    consumed = {logical_id(source["FunctionName"]): [source["EventSourceArn"]] for source in sources}
+    for action in ["ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"]:
+        assert resources_of(translated, f"sqs:{action}") == consumed, action
+
+
+# Who puts messages on which queue. Most of them have just written the message to the outbox, and send it at once.
+SENDERS = {
+    "ClassroomEvents": {"WebhookLessonspace", "Reconcile", "RelayOutbox"},
+    "GatewayEvents": {"WebhookStripe", "WebhookFapshi", "RelayOutbox"},
+    "Payments": {
+        "ProcessCharges", "ProcessChargesNow", "CancelSession", "StartPayment", "GetPayment", "ApplyGatewayEvent",
+        "StepTab", "RefundPayment", "Reconcile", "FollowBookings", "RelayOutbox",
+    },
+    "Refunds": {"StepTab", "Reconcile", "RelayOutbox"},
+}
+
+
+def test_each_function_may_send_to_just_the_queues_that_it_has_messages_for(template, translated):
+    wanted = {queue: set(senders) for queue, senders in SENDERS.items()}
+    for name, function in functions(template).items():
+        if "DEAD_LETTER_QUEUE_URL" in own_variables(function):
+            wanted[logical_id(own_variables(function)["DEAD_LETTER_QUEUE_URL"])] = {name}
+    allowed = {}
+    for name, queues in resources_of(translated, "sqs:SendMessage").items():
+        for queue in queues:
+            assert queue == {"Fn::GetAtt": [logical_id(queue), "Arn"]}, name
+            allowed.setdefault(logical_id(queue), set()).add(name)
+    assert allowed == wanted
+
+
+def test_every_function_knows_each_queue_by_the_name_that_the_code_has_for_it(template):
+    named = ",".join(f"{re.sub('(?<!^)(?=[A-Z])', '-', queue).lower()}=${{{queue}}}" for queue in SENDERS)
+    assert shared_variables(template)["QUEUES"] == {"Fn::Sub": named}
+    messages = (ROOT / "shared/jobs/src/messages.rs").read_text()
+    names = dict(re.findall(r'pub const (\w+): &str = "([\w-]+)"', messages))
+    [known] = re.findall(r"pub const QUEUES: \[&str; \d+\] = \[([\w, ]+)\]", messages)
+    assert {names[name] for name in known.split(", ")} == set(re.findall(r"([\w-]+)=", named))
+    assert not [name for name, function in functions(template).items() if "QUEUES" in own_variables(function)]
 
 
 ENV_CALL = re.compile(r"\benv\s*\.\s*(?:required|or|secret|optional_secret)(?:::<[^>]+>)?\(\s*\"([A-Z_]+)\"")
-# Shared readers of a group of variables, and what a call of them means.
-GROUP = re.compile(r"\b((?:\w+Config|Database|Charging|Door|Gateways|BatchPolicy)::from_env|session_policy)\(")
 
 
-def variables_read(folder):
-    code = "\n".join(file.read_text() for file in sorted(folder.rglob("*.rs")))
-    names = set(ENV_CALL.findall(code))
-    homes = {
-        "AuthConfig::from_env": ["shared/platform/src/auth.rs"],
-        "Database::from_env": ["shared/platform/src/database.rs"],
-        "LessonspaceConfig::from_env": ["shared/providers/src/lessonspace/api.rs"],
-        "StripeConfig::from_env": ["shared/providers/src/stripe/api.rs"],
-        "FapshiConfig::from_env": ["shared/providers/src/fapshi/api.rs"],
-        "Gateways::from_env": ["shared/providers/src/stripe/api.rs", "shared/providers/src/fapshi/api.rs"],
-        "BatchPolicy::from_env": ["shared/platform/src/batch.rs"],
-        "Door::from_env": ["shared/platform/src/webhook.rs"],
-        "session_policy": ["shared/store/src/charge/policy.rs"],
-        "Charging::from_env": ["shared/platform/src/database.rs", "shared/store/src/charge/charging.rs"],
-    }
-    for group in set(GROUP.findall(code)):
-        for home in homes[group]:
-            names |= set(ENV_CALL.findall((ROOT / home).read_text()))
+@functools.cache
+def readers():
+    """What reads a group of variables for several functions: the code of each, by the name that it is called by."""
+    found = {}
+    for file in sorted((ROOT / "shared").rglob("*.rs")):
+        code = file.read_text()
+        for reader in re.finditer(r"^( *)(?:pub )?fn (\w+)\([^)]*\benv: &mut [\w:]*Env\b", code, re.MULTILINE):
+            indent, name = reader.groups()
+            body = code[reader.end() : code.index(f"\n{indent}}}\n", reader.end())]
+            owners = re.findall(r"^impl(?:<[^>]*>)? (?:\w+ for )?(\w+)", code[: reader.start()], re.MULTILINE)
+            owner = f"{owners[-1]}::" if indent else ""
+            found[owner + name] = body.replace("Self::", owner)
+    return found
+
+
+def variables_read(code):
+    names, known = set(ENV_CALL.findall(code)), dict(readers())
+    called = {name for name in known if re.search(rf"\b{name}\(", code)}
+    while called:
+        body = known.pop(called.pop())
+        names |= set(ENV_CALL.findall(body))
+        called |= {name for name in known if re.search(rf"\b{name}\(", body)}
     return names - LOCAL_ONLY
 
 
+def variables_read_by(function):
+    sources = sorted(crates()[crate_of(function)].rglob("*.rs"))
+    return variables_read("\n".join(source.read_text() for source in sources))
+
+
+def bare(variables):
+    return {variable.removesuffix("_PARAMETER") for variable in variables}
+
+
 def test_every_variable_that_the_code_reads_is_set_and_every_one_that_is_set_is_read(template):
+    shared, read_by_anybody = bare(shared_variables(template)), set()
     for name, function in functions(template).items():
-        read = variables_read(crates()[crate_of(function)])
-        given = {v.removesuffix("_PARAMETER") for v in function["Environment"]["Variables"]}
-        assert read == given, f"{name} lacks {read - given} and is given {given - read}"
-
-
-def test_what_every_function_is_given_is_read_by_the_platform(template):
+        read, own = variables_read_by(function), bare(own_variables(function))
+        assert read <= shared | own, f"{name} lacks {read - shared - own}"
+        assert own <= read - shared, f"{name} is given {own - read | own & shared}"
+        read_by_anybody |= read
     platform = "\n".join(file.read_text() for file in sorted((ROOT / "shared/platform/src").glob("*.rs")))
-    for variable in template["Globals"]["Function"]["Environment"]["Variables"]:
-        assert f'env::var("{variable}")' in platform, variable
+    unread = {variable for variable in shared - read_by_anybody if f'env::var("{variable}")' not in platform}
+    assert not unread, f"nobody reads {unread}"
 
 
-def test_secrets_are_given_by_name_and_may_be_read(template):
+# Parameters as long as they get: the certificate is Supabase's, the rest is generous.
+LONG = {
+    "Stage": "a-stage-of-16-ch",
+    "DatabaseCaPem": "-----BEGIN CERTIFICATE-----\n" + ("x" * 64 + "\n") * 29 + "-----END CERTIFICATE-----\n",
+    "JwtIssuer": "https://abcdefghijklmnopqrst.supabase.co/auth/v1",
+    "JwksUrl": "https://abcdefghijklmnopqrst.supabase.co/auth/v1/.well-known/jwks.json",
+    "PublicBaseUrl": "https://" + "a" * 60 + ".example/",
+    "LessonspaceOrganisation": "1234567890",
+    "LessonspaceRegion": "ap-southeast-2",
+    "FapshiApiUser": "00000000-0000-0000-0000-000000000000",
+    "FapshiPayoutUser": "00000000-0000-0000-0000-000000000000",
+    "PaymentReturnUrl": "https://" + "a" * 60 + ".example/payments/return",
+    "RefundReviewAbove": "9" * 18,
+}
+# What `!Ref` of a resource becomes, as long as AWS lets its name be.
+LONG_REFERENCES = {
+    "AWS::SQS::Queue": "https://sqs.ap-southeast-2.amazonaws.com/123456789012/" + "q" * 80,
+    "AWS::S3::Bucket": "b" * 63,
+}
+
+
+def longest(value, template):
+    """A variable's value, as long as it may get."""
+    match value:
+        case {"Ref": name} if name in template["Resources"]:
+            return LONG_REFERENCES[template["Resources"][name]["Type"]]
+        case {"Ref": name}:
+            return LONG[name] if name in LONG else str(template["Parameters"][name]["Default"])
+        case {"Fn::Sub": text}:
+            return re.sub(r"\$\{(\w+)\}", lambda found: longest({"Ref": found[1]}, template), text)
+        case {"Fn::If": [_, this, that]}:
+            return max(longest(this, template), longest(that, template), key=len)
+    return value
+
+
+def test_no_functions_variables_exceed_lambdas_four_kilobytes(template):
     for name, function in functions(template).items():
-        for variable, value in function["Environment"]["Variables"].items():
-            assert not re.search(r"SECRET$|KEY$|PASSWORD|DATABASE_URL$", variable), f"{name}: {variable} by value"
-            if variable.endswith("_PARAMETER"):
-                path = (value["Fn::If"][1] if "Fn::If" in value else value)["Fn::Sub"]
-                allowed = [json.dumps(s["Resource"]) for n, s in statements(template) if n == name]
-                assert any(f"parameter{path}" in resource for resource in allowed), f"{name} may not read {path}"
-        # All are asked for by one call.
-        calls = [s["Action"] for n, s in statements(template) if n == name and "ssm:" in json.dumps(s["Action"])]
-        assert calls == ["ssm:GetParameters"], f"{name}: {calls}"
+        variables = {**shared_variables(template), **own_variables(function)}
+        given = {variable: longest(value, template) for variable, value in variables.items()}
+        # Lambda measures them as JSON, in which each line end of a certificate is two characters.
+        assert len(json.dumps(given, separators=(",", ":"))) < 4096, name
+
+
+def test_secrets_are_given_by_name_and_only_who_uses_one_may_read_it(template, translated):
+    allowed = resources_of(translated, "ssm:GetParameters")
+    # All are asked for by one call, and by no other.
+    assert {a for _, s in statements(translated) for a in listed(s["Action"]) if "ssm:" in a} == {"ssm:GetParameters"}
+    for name, function in functions(template).items():
+        variables = {**shared_variables(template), **own_variables(function)}
+        by_value = [v for v in variables if re.search(r"SECRET$|KEY$|PASSWORD|DATABASE_URL$", v)]
+        assert not by_value, f"{name}: {by_value} by value"
+        used = [variables[v] for v in map("{}_PARAMETER".format, variables_read_by(function)) if v in variables]
+        paths = {(value["Fn::If"][1] if "Fn::If" in value else value)["Fn::Sub"] for value in used}
+        may_read = {resource["Fn::Sub"].split(":parameter")[1] for resource in allowed.get(name, [])}
+        assert may_read == paths, f"{name} may read {may_read} and uses {paths}"
 
 
 def test_the_readmes_table_of_routes_is_the_templates(template):
@@ -293,7 +399,14 @@ def queries(alarm):
     """What an alarm looks at, as (namespace, metric, its dimensions)."""
     metrics = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
     for metric in metrics or [alarm]:
-        yield metric["Namespace"], metric["MetricName"], {d["Name"]: d["Value"] for d in metric["Dimensions"]}
+        yield metric["Namespace"], metric["MetricName"], {d["Name"]: d["Value"] for d in metric.get("Dimensions", [])}
+
+
+def counted_from_logs(template):
+    """What the log group's lines are counted into, as (namespace, metric)."""
+    for counted in of_type(template, "AWS::Logs::MetricFilter").values():
+        for transformation in counted["MetricTransformations"]:
+            yield transformation["MetricNamespace"], transformation["MetricName"]
 
 
 def test_every_alarm_tells_the_topic_and_points_to_a_section_of_the_runbook(template):
@@ -330,12 +443,41 @@ def test_everything_that_can_fail_unseen_is_watched(template):
     for name in of_type(template, "AWS::SQS::Queue"):
         is_dead = name.endswith("DeadLetters")
         wanted.add(("ApproximateNumberOfMessagesVisible" if is_dead else "ApproximateAgeOfOldestMessage", name))
-    for name, function in functions(template).items():
-        # A route that fails is a 5xx of the API; of everything else nobody would hear.
-        if "HttpApi" not in json.dumps(function.get("Events", {})):
-            wanted.add(("Errors", name))
     wanted |= {("Invocations", name) for name in scheduled(template)}
     assert wanted <= watched, f"nothing watches {wanted - watched}"
+
+
+# Lambda's own last line on an invocation (developer guide, "Telemetry API Event schema reference"), and one of ours.
+LINES = [
+    ({"type": "platform.report", "record": {"requestId": "1", "status": "success", "metrics": {}}}, False),
+    ({"type": "platform.report", "record": {"requestId": "1", "status": "timeout", "metrics": {}}}, True),
+    ({"type": "platform.report", "record": {"status": "error", "errorType": "Runtime.ExitError"}}, True),
+    ({"type": "platform.report", "record": {"requestId": "1", "status": "failure"}}, True),
+    ({"type": "platform.runtimeDone", "record": {"requestId": "1", "status": "timeout"}}, False),
+    ({"level": "ERROR", "message": "invocation", "function": "launch", "outcome": "failed"}, False),
+]
+
+
+def test_whatever_stops_a_function_is_counted_and_rings(template):
+    [failed] = of_type(template, "AWS::Logs::MetricFilter").values()
+    logging = template["Globals"]["Function"]["LoggingConfig"]
+    assert logging["LogFormat"] == "JSON" and logical_id(logging["LogGroup"]) == logical_id(failed["LogGroupName"])
+    assert not [name for name, function in functions(template).items() if "LoggingConfig" in function]
+
+    conditions = re.findall(r'\$\.([\w.]+) (!?=) "([^"]+)"', failed["FilterPattern"])
+    assert failed["FilterPattern"] == "{ " + " && ".join(f'$.{p} {sign} "{v}"' for p, sign, v in conditions) + " }"
+    for line, is_counted in LINES:
+        met = []
+        for path, sign, value in conditions:
+            at = line
+            for key in path.split("."):
+                at = at.get(key, {})
+            met.append((at == value) == (sign == "="))
+        assert all(met) == is_counted, line
+
+    watched = [query for alarm in of_type(template, "AWS::CloudWatch::Alarm").values() for query in queries(alarm)]
+    for namespace, metric in counted_from_logs(template):
+        assert (namespace, metric, {}) in watched
 
 
 def test_every_count_that_an_alarm_looks_at_is_written(template):
@@ -343,7 +485,7 @@ def test_every_count_that_an_alarm_looks_at_is_written(template):
     written = (ROOT / "shared/platform/src/invocation.rs").read_text()
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         for namespace, metric, dimensions in queries(alarm):
-            if "Firstbell" not in json.dumps(namespace):
+            if "Firstbell" not in json.dumps(namespace) or (namespace, metric) in counted_from_logs(template):
                 continue
             if "function" not in dimensions:
                 assert dimensions == {"outcome": "panicked"} and f'"{metric}"' in written, name
@@ -353,12 +495,15 @@ def test_every_count_that_an_alarm_looks_at_is_written(template):
             assert dimensions["outcome"] == "ok" and f'"{metric}"' in counted, f"{name}: {metric}"
 
 
-def test_all_functions_together_stay_below_the_poolers_clients(template):
-    """One connection each: consumers are bounded by their mapping, everything else by what is reserved."""
+def test_all_functions_together_stay_below_the_poolers_clients(template, translated):
+    """One connection for each that may read the database's address: consumers are bounded by their mapping, everything
+    else by what is reserved."""
+    secrets = resources_of(translated, "ssm:GetParameters").items()
+    connected = {name for name, parameters in secrets if "/database-url" in json.dumps(parameters)}
     sources = of_type(template, "AWS::Lambda::EventSourceMapping").values()
     bounds = {logical_id(s["FunctionName"]): s["ScalingConfig"]["MaximumConcurrency"] for s in sources}
     for name, function in functions(template).items():
-        if "DATABASE_URL_PARAMETER" not in function["Environment"]["Variables"] or name in bounds:
+        if name not in connected or name in bounds:
             continue
         condition, bound, otherwise = function["ReservedConcurrentExecutions"]["Fn::If"]
         assert (condition, otherwise) == ("ReservesConcurrency", {"Ref": "AWS::NoValue"}), name
@@ -374,14 +519,17 @@ def test_every_function_has_a_sample_event(template):
 
 
 def test_imports_run_one_way():
-    """functions -> {providers, store, platform} -> domain; providers and store never import each other."""
+    """functions -> {jobs, providers}, jobs -> store, {providers, store} -> {domain, platform}: providers and store
+    never import each other."""
     allowed = {
         "shared/domain": set(),
         "shared/platform": set(),
+        "shared/jobs": {"domain", "platform", "store"},
         "shared/providers": {"domain", "platform"},
         "shared/store": {"domain", "platform"},
     }
-    house = {"domain", "platform", "providers", "store", "migrations", "simulators"}
+    assert set(allowed) == {f"shared/{manifest.parent.name}" for manifest in (ROOT / "shared").glob("*/Cargo.toml")}
+    house = {"domain", "jobs", "platform", "providers", "store", "migrations", "simulators"}
     for folder, may in allowed.items():
         manifest = (ROOT / folder / "Cargo.toml").read_text()
         # Not what only its tests need.

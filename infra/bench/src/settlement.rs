@@ -11,13 +11,13 @@
 use bench::{connect, fresh_database};
 use domain::charge::payment::Collects;
 use jiff::Timestamp;
+use jobs::settling::Settling;
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::invocation::Invocation;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use store::charge::charging::Charging;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -68,8 +68,7 @@ const LIMIT: &str = "
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT gen_random_uuid(), 'payments', jsonb_build_object('v', 1, 'type', 'look_at_tab', 'id', gen_random_uuid(),
-            'occurred_at', now(), 'correlation_id', 'bench', 'causation_id', 'bench', 'dedupe_key', 'tab/' || booking_id,
-            'payload', jsonb_build_object('booking_id', booking_id)), now()
+            'occurred_at', now(), 'correlation_id', 'bench', 'causation_id', 'bench', 'payload', jsonb_build_object('booking_id', booking_id)), now()
         FROM settled WHERE price_minor > 0),
     booked AS (
         SELECT s.charge_id, e.kind, e.owner_id, s.currency, e.amount
@@ -170,9 +169,9 @@ async fn vacuum(client: &Client) {
         .expect("vacuum");
 }
 
-fn charging(url: &str) -> Charging {
+fn settling(url: &str) -> Settling {
     let ids = Ids::random(Clock::system());
-    Charging {
+    Settling {
         // As the functions connect: with their grants, policies and limits.
         database: Database::at(&url.replace("postgres@", "firstbell_service@")),
         collects: Collects::Firstbell,
@@ -182,10 +181,10 @@ fn charging(url: &str) -> Charging {
 }
 
 /// One run of `process-charges` with time for everything.
-async fn settle(charging: &Charging) -> u64 {
+async fn settle(settling: &Settling) -> u64 {
     let deadline = Timestamp::now().as_millisecond().saturating_add(3_600_000);
     let invocation = Invocation::begin("bench", "bench", u64::try_from(deadline).unwrap_or(u64::MAX));
-    invocation.scope(charging.run()).await.expect("settled")
+    invocation.scope(settling.run()).await.expect("settled")
 }
 
 /// The original's way with the same writes: select what is due, then write session by session, each
@@ -236,9 +235,9 @@ async fn throughput(admin: &Client, url: &str) -> bool {
     client.query(LIMIT, &[]).await.expect("the limit statement");
     let limit = per_second(DUE, began.elapsed());
     let (ours_url, _) = filled(admin, url, "bench_ours", DUE).await;
-    let charging = charging(&ours_url);
+    let settling = settling(&ours_url);
     let began = Instant::now();
-    let settled = settle(&charging).await;
+    let settled = settle(&settling).await;
     let ours = per_second(DUE, began.elapsed());
     assert_eq!(settled, DUE.unsigned_abs());
     let (_, client) = filled(admin, url, "bench_loop", DUE).await;
@@ -259,7 +258,7 @@ async fn throughput(admin: &Client, url: &str) -> bool {
 struct Table {
     size: i64,
     client: Client,
-    charging: Charging,
+    settling: Settling,
     samples: Vec<Duration>,
 }
 
@@ -271,11 +270,11 @@ async fn ticks(admin: &Client, url: &str) -> bool {
         let (url, client) = filled(admin, url, &format!("bench_ticks_{size}"), 0).await;
         fill_settled(&client, size).await;
         vacuum(&client).await;
-        let (charging, samples) = (charging(&url), Vec::new());
+        let (settling, samples) = (settling(&url), Vec::new());
         tables.push(Table {
             size,
             client,
-            charging,
+            settling,
             samples,
         });
     }
@@ -283,7 +282,7 @@ async fn ticks(admin: &Client, url: &str) -> bool {
         for table in &mut tables {
             fill(&table.client, DUE_A_TICK).await;
             let began = Instant::now();
-            assert_eq!(settle(&table.charging).await, DUE_A_TICK.unsigned_abs());
+            assert_eq!(settle(&table.settling).await, DUE_A_TICK.unsigned_abs());
             // The first round opens the connections.
             if round > 0 {
                 table.samples.push(began.elapsed());

@@ -2,6 +2,33 @@
 -- migrations: a migration that has landed is never edited, and a rule that changes has its one place here. A rule that
 -- has not changed since its migration still stands there.
 
+-- The outbox ----------------------------------------------------------------------------------------------
+
+-- A draft's envelope, once it is known what it is about. A draft has the name of its queue, an envelope, and the name
+-- of the field in the envelope's payload that names its subject.
+CREATE OR REPLACE FUNCTION about(draft jsonb, subject uuid) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $about$
+    SELECT jsonb_set(draft -> 'envelope', ARRAY['payload', draft ->> 'subject'], to_jsonb(subject))
+$about$;
+
+-- Until when a row of the outbox is left to whoever has written it and sends it right after the commit.
+CREATE OR REPLACE FUNCTION senders_turn(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $turn$
+    SELECT at + interval '1 minute'
+$turn$;
+
+-- A row of the outbox as it is sent. A message has the id of its row, so that whoever receives it can mark the row.
+CREATE OR REPLACE FUNCTION as_posted(id uuid, queue text, envelope jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $posted$
+    SELECT jsonb_build_object('id', id, 'queue', queue, 'envelope', jsonb_set(envelope, '{id}', to_jsonb(id)))
+$posted$;
+
+-- Asks for one job, as the functions write it.
+CREATE OR REPLACE FUNCTION ask_for(job text, to_queue text, about text, subject uuid, at timestamptz) RETURNS void
+LANGUAGE sql SET search_path = firstbell, pg_temp AS $ask$
+    INSERT INTO outbox (id, queue, envelope, due_at)
+    SELECT id, to_queue, jsonb_build_object('v', 1, 'type', job, 'id', id, 'occurred_at', at, 'correlation_id', id,
+               'causation_id', NULL, 'payload', jsonb_build_object(about, subject)), at
+    FROM gen_random_uuid() AS id
+$ask$;
+
 -- Evidence ------------------------------------------------------------------------------------------------
 
 -- Adds what `new` knows to `old`: earliest beginnings, latest ends, and the union of everything else. Neither order nor
@@ -112,11 +139,7 @@ BEGIN
     ON CONFLICT (source) DO NOTHING;
 
     -- Money that was paid for a lesson that will not be held goes back.
-    INSERT INTO outbox (id, queue, envelope, due_at)
-    SELECT job, 'payments', jsonb_build_object('v', 1, 'type', 'look_at_tab', 'id', job, 'occurred_at', at,
-               'correlation_id', job, 'causation_id', NULL, 'dedupe_key', 'tab/' || booking,
-               'payload', jsonb_build_object('booking_id', booking)), at
-    FROM gen_random_uuid() AS job
+    PERFORM ask_for('look_at_tab', 'payments', 'booking_id', booking, at)
     WHERE taken ->> 'status' = 'cancelled' AND EXISTS (SELECT FROM payments p WHERE p.booking_id = booking);
 
     WITH moved AS (

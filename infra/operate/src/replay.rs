@@ -2,11 +2,10 @@
 //! all parked ones of a provider. Applying is idempotent, so a replay of what was applied does no harm.
 
 use jiff::Timestamp;
+use jobs::messages::events_of;
 use platform::config::Env;
 use platform::database::Database;
 use std::process::ExitCode;
-
-const QUEUE: &str = "provider-events";
 
 #[tokio::main(flavor = "current_thread")]
 #[allow(clippy::print_stdout, reason = "a command talks to its user")]
@@ -18,7 +17,12 @@ async fn main() -> ExitCode {
         eprintln!("replay: DATABASE_URL=… replay PROVIDER [EVENT]");
         return ExitCode::FAILURE;
     };
-    match store::prove::inbox::replay(&database, &provider, event.as_deref(), QUEUE, Timestamp::now()).await {
+    let Some(queue) = events_of(&provider) else {
+        eprintln!("replay: no provider is called {provider}");
+        return ExitCode::FAILURE;
+    };
+
+    match store::prove::inbox::replay(&database, &provider, event.as_deref(), queue, Timestamp::now()).await {
         Ok(count) => println!("replay: {count} event(s) go out with the next tick of relay-outbox"),
         Err(error) => {
             eprintln!("replay: {error}");

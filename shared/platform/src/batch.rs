@@ -13,6 +13,7 @@ use crate::config::Env;
 use crate::database::DatabaseError;
 use crate::invocation::{self, Invocation, Outcome};
 use crate::logs;
+use crate::outbound::VendorError;
 use crate::queue::{ENVELOPE_VERSION, Envelope, Queue};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{FutureExt, StreamExt, stream};
@@ -61,6 +62,21 @@ impl From<DatabaseError> for JobError {
                 Self::Transient("the database is not as this function knows it")
             }
         }
+    }
+}
+
+impl From<VendorError> for JobError {
+    /// A job that met a vendor's refusal is always tried again: what a vendor does not have it may have
+    /// later, and if it refuses us, an operator mends our key while the record waits.
+    fn from(error: VendorError) -> Self {
+        tracing::warn!(%error, "vendor");
+        Self::Transient(match error {
+            VendorError::Transient { .. } => "the vendor does not answer",
+            VendorError::NotFound => "the vendor does not have it",
+            VendorError::NotEnabled { .. } => "the vendor has not enabled this for our account",
+            VendorError::Insufficient { .. } => "our balance at the vendor does not suffice",
+            VendorError::Barred { .. } | VendorError::Permanent { .. } => "the vendor refuses us",
+        })
     }
 }
 

@@ -42,6 +42,11 @@ impl Env {
         }
     }
 
+    /// Remembers that something is wrong for [`Env::finish`].
+    pub(crate) fn complain(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
     fn raw(&self, name: &str) -> Option<String> {
         (self.lookup)(name)
     }

@@ -10,8 +10,11 @@
 //! Statements are sent typed and unnamed, which is one round trip and leaves nothing behind on the server
 //! connection. A statement may reach the server twice if the connection breaks before its answer arrives, so
 //! every statement in this project is written to be harmless the second time.
+//!
+//! What a statement has written to the [`outbox`] is sent as soon as it is committed, by whoever commits it.
 
 use crate::config::Env;
+use crate::outbox::{self, Posted, Routes};
 use crate::secrets::Secret;
 use crate::{invocation, tls};
 use futures::FutureExt;
@@ -76,6 +79,8 @@ pub struct Database {
     /// the server has answered everything: after a failure, or when its caller is dropped half way, an answer
     /// may still be on its way, and the next caller opens a new one.
     connection: Mutex<Option<Connection>>,
+    /// Where the messages go that statements write to the outbox.
+    routes: Routes,
 }
 
 /// A connection on which no answer is outstanding.
@@ -98,31 +103,36 @@ impl Connection {
 }
 
 impl Database {
-    /// Reads `DATABASE_URL` and, if the server's certificate needs it (Supabase), `DATABASE_CA_PEM`.
+    /// Reads `DATABASE_URL`, what [`Routes::from_env`] needs and, if the server's certificate needs it
+    /// (Supabase), `DATABASE_CA_PEM`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
-        let (url, ca_pem) = (
-            env.secret("DATABASE_URL"),
-            env.or("DATABASE_CA_PEM", String::new()),
-        );
-        Some(Self::new(url?, ca_pem.filter(|pem| !pem.is_empty())))
+        let (url, routes) = (env.secret("DATABASE_URL"), Routes::from_env(env));
+        let ca_pem = env.or("DATABASE_CA_PEM", String::new());
+        Some(Self {
+            url: url?,
+            ca_pem: ca_pem.filter(|pem| !pem.is_empty()),
+            connection: Mutex::new(None),
+            routes: routes?,
+        })
     }
 
-    fn new(url: Secret, ca_pem: Option<String>) -> Self {
-        let connection = Mutex::new(None);
+    /// A database at a known address, whose outbox is left to the sweeper; for tests and tools.
+    pub fn at(url: &str) -> Self {
         Self {
-            url,
-            ca_pem,
-            connection,
+            url: Secret::literal("DATABASE_URL", url.into()),
+            ca_pem: None,
+            connection: Mutex::new(None),
+            routes: Routes::default(),
         }
     }
 
-    /// A database at a known address; for tests and tools.
-    pub fn at(url: &str) -> Self {
-        Self::new(Secret::literal("DATABASE_URL", url.into()), None)
+    /// Where the messages go that statements write to the outbox.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// All rows of one statement; one round trip. A connection that turns out to be dead is replaced and
-    /// the statement sent once more.
+    /// the statement sent once more. What the statement posted is sent before this returns.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let asked = async {
             match self.ask(sql, params).await {
@@ -131,7 +141,10 @@ impl Database {
             }
         };
         // Boxed, so that the futures of callers do not grow by what a connection needs.
-        invocation::phase("db_ms", Box::pin(asked)).await
+        let rows = invocation::phase("db_ms", Box::pin(asked)).await?;
+
+        self.routes.post(&outbox::posted(&rows)).await;
+        Ok(rows)
     }
 
     /// The first row of one statement, if there is one.
@@ -174,10 +187,12 @@ impl Database {
     ) -> Result<(Transaction<'_>, Vec<Row>), DatabaseError> {
         let mut turn = self.turn().await?;
         let client = self.client(turn.take()).await?;
-        let transaction = Transaction {
+        let mut transaction = Transaction {
             turn,
             client,
             is_open: true,
+            routes: &self.routes,
+            posted: Vec::new(),
         };
 
         // Both are sent before either is answered, which makes it one round trip.
@@ -186,6 +201,7 @@ impl Database {
             run(&transaction.client, sql, params),
         );
         let ((), rows) = both.await?;
+        transaction.posted.extend(outbox::posted(&rows));
         Ok((transaction, rows))
     }
 
@@ -234,22 +250,32 @@ pub struct Transaction<'a> {
     turn: MutexGuard<'a, Option<Connection>>,
     client: Arc<Client>,
     is_open: bool,
+    routes: &'a Routes,
+    /// What was written to the outbox so far. It is sent once it is committed, and never before.
+    posted: Vec<Posted>,
 }
 
 impl Transaction<'_> {
     /// Runs a statement within the transaction; one round trip.
     pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        invocation::phase("db_ms", run(&self.client, sql, params)).await
+        let rows = invocation::phase("db_ms", run(&self.client, sql, params)).await?;
+        self.posted.extend(outbox::posted(&rows));
+        Ok(rows)
     }
 
-    /// Ends the transaction with its last statement, in one round trip, and gives the connection to the next
-    /// caller.
+    /// Ends the transaction with its last statement, in one round trip, gives the connection to the next
+    /// caller, and sends what the transaction posted.
     pub async fn commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let both = try_join(run(&self.client, sql, params), control(&self.client, "COMMIT"));
         let (rows, ()) = invocation::phase("db_ms", both).await?;
 
         self.is_open = false;
         *self.turn = Some(Connection::answered(Arc::clone(&self.client)));
+        let (routes, mut posted) = (self.routes, std::mem::take(&mut self.posted));
+        drop(self);
+
+        posted.extend(outbox::posted(&rows));
+        routes.post(&posted).await;
         Ok(rows)
     }
 }

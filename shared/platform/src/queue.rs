@@ -5,6 +5,7 @@ use crate::ids::Ids;
 use crate::{aws, invocation};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -16,7 +17,10 @@ pub const ENVELOPE_VERSION: u32 = 1;
 /// The most messages that SQS takes at once.
 const LARGEST_BATCH: usize = 10;
 
-/// One message: what it is, where it came from, and what makes it the same as another.
+/// How many calls to SQS are under way at once when there is much to send.
+const CALLS_AT_ONCE: usize = 8;
+
+/// One message: what it is, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<T> {
     /// The version of the envelope's own shape.
@@ -32,20 +36,18 @@ pub struct Envelope<T> {
     pub correlation_id: String,
     /// The message or request that caused it; `None` if nothing did.
     pub causation_id: Option<String>,
-    /// Two messages with the same key tell the same thing.
-    pub dedupe_key: String,
     /// What the receiver works on.
     pub payload: T,
 }
 
 impl<T> Envelope<T> {
     /// A message about something that happens now, caused by the current invocation.
-    pub fn new(kind: &str, dedupe_key: impl Into<String>, payload: T, clock: &Clock, ids: &Ids) -> Self {
-        Self::at(kind, dedupe_key, payload, clock.now(), ids.next())
+    pub fn new(kind: &str, payload: T, clock: &Clock, ids: &Ids) -> Self {
+        Self::at(kind, payload, clock.now(), ids.next())
     }
 
     /// A message about what happened at `now`.
-    pub fn at(kind: &str, dedupe_key: impl Into<String>, payload: T, now: Timestamp, id: Uuid) -> Self {
+    pub fn at(kind: &str, payload: T, now: Timestamp, id: Uuid) -> Self {
         let correlation_id = invocation::correlation_id();
         Self {
             v: ENVELOPE_VERSION,
@@ -56,7 +58,6 @@ impl<T> Envelope<T> {
             // after it.
             correlation_id: correlation_id.clone().unwrap_or_else(|| id.to_string()),
             causation_id: correlation_id,
-            dedupe_key: dedupe_key.into(),
             payload,
         }
     }
@@ -115,11 +116,13 @@ impl Queue {
 
     /// Sends many bodies; returns, for each in order, whether the queue took it.
     pub async fn send_all(&self, bodies: &[String]) -> Vec<bool> {
-        let mut taken = Vec::with_capacity(bodies.len());
-        for chunk in bodies.chunks(LARGEST_BATCH) {
-            taken.extend(self.send_chunk(chunk).await);
-        }
-        taken
+        // Collected before anything is sent: a closure over borrowed chunks would not let callers be `Send`.
+        let calls: Vec<_> = bodies
+            .chunks(LARGEST_BATCH)
+            .map(|chunk| self.send_chunk(chunk))
+            .collect();
+        let taken: Vec<Vec<bool>> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
+        taken.concat()
     }
 
     /// Sends the bodies by one call, or one by one if SQS finds them too long together: its limit is for
@@ -218,18 +221,12 @@ mod tests {
     #[test]
     fn the_envelope_has_the_shape_that_other_versions_rely_on() {
         let (clock, _) = Clock::manual("2026-03-01T12:00:00Z".parse().unwrap());
-        let envelope = Envelope::new(
-            "lesson_ended",
-            "lesson/7",
-            json!({"n": 7}),
-            &clock,
-            &Ids::sequence(),
-        );
+        let envelope = Envelope::new("lesson_ended", json!({"n": 7}), &clock, &Ids::sequence());
 
         let id = "00000000-0000-0000-0000-000000000001";
         let expected = json!({
             "v": 1, "type": "lesson_ended", "id": id, "occurred_at": "2026-03-01T12:00:00Z",
-            "correlation_id": id, "causation_id": null, "dedupe_key": "lesson/7", "payload": {"n": 7},
+            "correlation_id": id, "causation_id": null, "payload": {"n": 7},
         });
 
         assert_eq!(serde_json::to_value(&envelope).unwrap(), expected);
@@ -241,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_queue_is_found_by_the_arn_of_its_events() {
-        let queue = Queue::from_arn("arn:aws:sqs:eu-west-1:123456789012:provider-events");
+        let queue = Queue::from_arn("arn:aws:sqs:eu-west-1:123456789012:classroom-events");
         assert_eq!(
             queue,
             Some(Queue::at(
-                "https://sqs.eu-west-1.amazonaws.com/123456789012/provider-events"
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/classroom-events"
             ))
         );
-        assert_eq!(Queue::from_arn("provider-events"), None);
+        assert_eq!(Queue::from_arn("classroom-events"), None);
     }
 }

@@ -6,6 +6,7 @@ use crate::api::{Call, Reply};
 use crate::clock::Clock;
 use crate::config::Env;
 use crate::ids::Ids;
+use crate::outbox::Routes;
 use crate::problem::Problem;
 use crate::queue::{Envelope, Queue};
 use http::StatusCode;
@@ -24,13 +25,12 @@ pub struct Door {
 }
 
 impl Door {
-    /// The door of `provider`; reads `PROVIDER_EVENTS_QUEUE_URL`.
-    pub fn from_env(provider: &'static str, env: &mut Env) -> Option<Self> {
+    /// The door of `provider`, whose deliveries go to `queue`; reads `QUEUES`.
+    pub fn from_env(provider: &'static str, queue: &str, env: &mut Env) -> Option<Self> {
         let clock = env.clock();
-        let events: String = env.required("PROVIDER_EVENTS_QUEUE_URL")?;
         Some(Self {
             provider,
-            events: Queue::at(events),
+            events: Routes::require(env, queue)?,
             ids: Ids::random(clock.clone()),
             clock,
         })
@@ -80,12 +80,10 @@ impl Door {
         Problem::bad_request("malformed-body", "The body is not an event.")
     }
 
-    /// Puts a verified delivery on the queue and answers 202. `event_id` is the same for every delivery of
-    /// one event.
-    pub async fn take(&self, event_id: &str, delivery: impl Serialize) -> Result<Reply, Problem> {
+    /// Puts a verified delivery on the queue and answers 202.
+    pub async fn take(&self, delivery: impl Serialize) -> Result<Reply, Problem> {
         let kind = format!("{}_event", self.provider);
-        let key = format!("{}/{event_id}", self.provider);
-        let envelope = Envelope::new(&kind, key, delivery, &self.clock, &self.ids);
+        let envelope = Envelope::new(&kind, delivery, &self.clock, &self.ids);
 
         self.events.send(&envelope).await.map_err(|_| {
             // The vendor tries again on a 5xx.

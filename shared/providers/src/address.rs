@@ -1,6 +1,6 @@
 //! Addresses at a vendor.
 
-use crate::error::VendorError;
+use platform::outbound::VendorError;
 use url::Url;
 
 /// The address of `path` below `base`. Ids in it come from outside: one that would lead elsewhere, and our key with

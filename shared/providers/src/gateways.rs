@@ -1,6 +1,5 @@
 //! The payment gateways, for functions that talk to all of them.
 
-use crate::error::VendorError;
 use crate::fapshi::{self, Fapshi, FapshiConfig};
 use crate::stripe::{self, Stripe, StripeConfig};
 use domain::charge::finding::{Finding, Outcome};
@@ -8,6 +7,7 @@ use domain::charge::gateway::Gateway;
 use domain::ids::PaymentId;
 use iso_currency::Currency;
 use platform::config::Env;
+use platform::outbound::VendorError;
 use std::time::Duration;
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 //! with every fact it relies on and where that fact comes from.
 
 mod address;
-pub mod error;
+mod answer;
 pub mod fapshi;
 pub mod gateways;
 pub mod lessonspace;

@@ -17,7 +17,7 @@ use iso_currency::Currency;
 use jiff::SignedDuration;
 use platform::clock::{Clock, ClockHand};
 use platform::config::Env;
-use providers::error::VendorError;
+use platform::outbound::VendorError;
 use providers::gateways::{Gateways, least_minor};
 use providers::stripe::{Checkout, SavedCardCharge, Subject};
 use providers::{fapshi, stripe};

@@ -14,7 +14,7 @@ use domain::people::Role;
 use domain::prove::evidence::{Did, Evidence};
 use jiff::{SignedDuration, Timestamp};
 use platform::config::Env;
-use providers::error::VendorError;
+use platform::outbound::VendorError;
 use providers::lessonspace::{
     Delivery, Headers, Kind, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Signature, Visitor,
 };

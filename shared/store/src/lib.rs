@@ -3,7 +3,6 @@
 //! them stand in [`STATEMENTS`], which the tests prepare against a freshly migrated database.
 
 pub mod charge;
-pub mod jobs;
 pub mod keep;
 pub mod launch;
 pub mod prove;

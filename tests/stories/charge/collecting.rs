@@ -265,7 +265,7 @@ async fn a_charge_is_told_to_whose_card_it_was_and_a_fee_that_is_told_late_enter
     let begun = till.begin(LINK, &other).await;
     let id: PaymentId = begun.body["id"].as_str().unwrap().parse().unwrap();
     let before = till.balance("gateway_fees").await;
-    let (database, ids, now) = till.hands();
+    let (database, look, now) = till.hands();
     for fee in [None, Some(150), Some(150), Some(151)] {
         let paid = Paid {
             amount: Money::new(5_000, Currency::XAF),
@@ -275,7 +275,7 @@ async fn a_charge_is_told_to_whose_card_it_was_and_a_fee_that_is_told_late_enter
             fee: fee.map(|minor| Money::new(minor, Currency::XAF)),
         };
         let finding = Finding::Payment(id, Outcome::Paid(paid));
-        store::charge::books::enter(&database, &finding, &ids, now)
+        store::charge::books::enter(&database, &finding, &look, now)
             .await
             .unwrap();
     }
@@ -306,7 +306,7 @@ async fn a_card_is_charged_only_what_is_missing_though_a_worker_died_before_it_k
 
     // It has looked, and asked no gateway of anything.
     let (database, _, now) = till.hands();
-    let look = store::charge::tab::look_at_tab(&database, BookingId(lesson.id), now).await;
+    let look = store::charge::tab::look_at_tab(&database, BookingId(lesson.id), uuid::Uuid::nil(), now).await;
     assert!(look.unwrap().is_some_and(|open| open.collection().is_some()));
 
     till.work().await;
@@ -441,7 +441,8 @@ async fn a_charge_is_looked_up_under_the_record_of_the_card_that_was_asked() {
 
     // One worker has seen this card, and is not sure yet how much is missing; another sees the client's next one by now.
     let (database, _, now) = till.hands();
-    let first = store::charge::tab::look_at_tab(&database, BookingId(lesson.id), now).await;
+    let first =
+        store::charge::tab::look_at_tab(&database, BookingId(lesson.id), uuid::Uuid::nil(), now).await;
     let first = first.unwrap().unwrap();
     let second = "UPDATE payments SET asked_at = NULL, customer_id = 'cus_next' WHERE method = 'saved_card'";
     till.world.owner.batch_execute(second).await.unwrap();

@@ -131,7 +131,7 @@ async fn an_unsigned_webhook_is_not_believed_before_the_gateway_confirms_it() {
     let sample = "webhook-fapshi/successful.json";
     till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&lie)])
         .await;
-    let queued = till.world.queued().await;
+    let queued = till.world.queued_in(&till.world.gateway_events).await;
     assert_eq!(
         till.apply.consume(&queued).await.len(),
         1,
@@ -146,7 +146,9 @@ async fn an_unsigned_webhook_is_not_believed_before_the_gateway_confirms_it() {
     till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&swapped)])
         .await;
     assert_eq!(
-        till.apply.consume(&till.world.queued().await).await,
+        till.apply
+            .consume(&till.world.queued_in(&till.world.gateway_events).await)
+            .await,
         Vec::<String>::new()
     );
     assert_eq!(till.status(&begun.body["id"]).await, "open");
@@ -159,7 +161,9 @@ async fn an_unsigned_webhook_is_not_believed_before_the_gateway_confirms_it() {
     till.knock(&till.fapshi_door, sample, &[till.world.fapshi.letter(&honest)])
         .await;
     assert_eq!(
-        till.apply.consume(&till.world.queued().await).await,
+        till.apply
+            .consume(&till.world.queued_in(&till.world.gateway_events).await)
+            .await,
         Vec::<String>::new()
     );
     assert_eq!(till.status(&others.body["id"]).await, "open");
@@ -381,7 +385,7 @@ async fn forged_altered_and_old_webhooks_are_refused_at_the_door() {
         assert_eq!(till.fapshi_door.call(event).await.verdict(), verdict);
     }
     assert_eq!(
-        till.world.queued().await,
+        till.world.queued_in(&till.world.gateway_events).await,
         Vec::<Value>::new(),
         "something was queued"
     );
@@ -521,7 +525,7 @@ async fn other_money_under_a_payment_that_is_paid_is_left_to_a_person() {
     let known = till.world.owner.query_one(known, &[]).await.unwrap();
     let (gateway_id, intent): (String, String) = (known.get(0), known.get(1));
 
-    let (database, ids, now) = till.hands();
+    let (database, look, now) = till.hands();
     let told = |gateway_id: &str, intent: &str| {
         let paid = Paid {
             amount: Money::new(10_000, Currency::TTD),
@@ -533,7 +537,7 @@ async fn other_money_under_a_payment_that_is_paid_is_left_to_a_person() {
         Finding::Payment(payment, Outcome::Paid(paid))
     };
     let enter = async |finding| {
-        store::charge::books::enter(&database, &finding, &ids, now)
+        store::charge::books::enter(&database, &finding, &look, now)
             .await
             .unwrap()
     };

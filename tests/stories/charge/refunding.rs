@@ -278,10 +278,10 @@ async fn whose_refund_failed_was_made_after_all_and_came_back_was_last_told_that
         gateway_id: Some(gateway_id),
         reason: "expired_or_canceled_card".into(),
     };
-    let (database, ids, now) = till.hands();
+    let (database, look, now) = till.hands();
     for found in [done, came_back] {
         let finding = Finding::Refund(id, found);
-        let entered = store::charge::books::enter(&database, &finding, &ids, now).await;
+        let entered = store::charge::books::enter(&database, &finding, &look, now).await;
         assert_eq!(entered.unwrap(), Entered::Yes, "{finding:?}");
     }
 
@@ -533,9 +533,9 @@ async fn what_was_given_back_by_hand_is_not_undone_or_given_back_again_by_what_t
 
     let id = "SELECT id FROM refunds WHERE reason = 'by_hand'";
     let id = RefundId(till.world.owner.query_one(id, &[]).await.unwrap().get(0));
-    let (database, ids, now) = till.hands();
+    let (database, look, now) = till.hands();
     let enter = async |refunded| {
-        store::charge::books::enter(&database, &Finding::Refund(id, refunded), &ids, now)
+        store::charge::books::enter(&database, &Finding::Refund(id, refunded), &look, now)
             .await
             .unwrap()
     };

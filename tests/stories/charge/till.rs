@@ -2,9 +2,12 @@
 
 use crate::harness::{Function, Reply, World, letter_event, request};
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::{GiveBack, LookAtTab};
 use platform::clock::Clock;
+use platform::config::Env;
 use platform::database::Database;
 use platform::ids::Ids;
+use platform::outbox::Draft;
 use serde_json::{Value, json};
 use simulators::mailbox::Letter;
 use std::time::Duration;
@@ -41,7 +44,7 @@ impl Till {
             get: world.function("get-payment").await,
             stripe_door: world.function("webhook-stripe").await,
             fapshi_door: world.function("webhook-fapshi").await,
-            apply: world.function("apply-event").await,
+            apply: world.function("apply-gateway-event").await,
             relay: world.function("relay-outbox").await,
             capture: world.function("step-tab").await,
             refund: world.function("refund-payment").await,
@@ -132,7 +135,7 @@ impl Till {
             self.knock(&self.fapshi_door, "webhook-fapshi/successful.json", &fapshi)
                 .await;
         }
-        for chunk in self.world.queued().await.chunks(4) {
+        for chunk in self.world.queued_in(&self.world.gateway_events).await.chunks(4) {
             assert_eq!(self.apply.consume(chunk).await, Vec::<String>::new());
         }
     }
@@ -237,17 +240,20 @@ impl Till {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    pub(crate) fn hands(&self) -> (Database, Ids, Timestamp) {
+    /// What a story needs to call the store itself: the database, the draft of a look at a tab, and the time.
+    pub(crate) fn hands(&self) -> (Database, Draft, Timestamp) {
         let clock = Clock::shifted_by(self.world.environment["CLOCK_OFFSET_FILE"].clone().into());
-        let database = Database::at(&self.world.environment["DATABASE_URL"]);
-        let now = clock.now();
-        (database, Ids::random(clock), now)
+        let settings = self.world.environment.clone();
+        let mut env = Env::from_lookup(move |name| settings.get(name).cloned());
+        let (database, now) = (Database::from_env(&mut env).unwrap(), clock.now());
+        (database, LookAtTab::draft(&Ids::random(clock), now), now)
     }
 
     /// What the schedule does about what is open.
     pub(crate) async fn reconcile(&self) -> Reconciled {
-        let (database, ids, now) = self.hands();
-        store::keep::overdue::reconcile(&database, 100, &ids, now)
+        let (database, look, now) = self.hands();
+        let give_back = GiveBack::draft(&Ids::sequence(), now);
+        store::keep::overdue::reconcile(&database, 100, &look, &give_back, now)
             .await
             .unwrap()
     }

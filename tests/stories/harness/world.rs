@@ -23,6 +23,7 @@ pub(crate) struct World {
     pub(crate) fapshi: Fapshi,
     pub(crate) aws: Aws,
     pub(crate) events: String,
+    pub(crate) gateway_events: String,
     pub(crate) payments: String,
     pub(crate) refunds: String,
     pub(crate) dead_letters: String,
@@ -51,6 +52,10 @@ impl World {
         let aws = Aws::connect().await;
         let (events, dead_letters) = (aws.queue("events").await, aws.queue("dead").await);
         let (payments, refunds) = (aws.queue("payments").await, aws.queue("refunds").await);
+        let gateway_events = aws.queue("gateway-events").await;
+        let queues = format!(
+            "classroom-events={events},gateway-events={gateway_events},payments={payments},refunds={refunds}"
+        );
         let artifacts = aws.bucket().await;
         let clock = std::env::temp_dir().join(format!("clock-{database}"));
         std::fs::write(&clock, "0").unwrap();
@@ -95,8 +100,6 @@ impl World {
                 "card,card_on_file,mobile_money_link,mobile_money".to_owned(),
             ),
             ("PAYMENT_RETURN_URL", "https://app.story/paid".to_owned()),
-            ("PAYMENTS_QUEUE_URL", payments.clone()),
-            ("REFUNDS_QUEUE_URL", refunds.clone()),
             ("DATABASE_URL", service_url(database)),
             ("JWT_ISSUER", identity.issuer().to_owned()),
             ("JWT_AUDIENCE", AUDIENCE.to_owned()),
@@ -108,7 +111,7 @@ impl World {
             ("LESSONSPACE_SECRET", WEBHOOK_SECRET.to_owned()),
             ("CRON_SECRET", CRON_SECRET.to_owned()),
             ("PUBLIC_BASE_URL", "https://api.story/".to_owned()),
-            ("PROVIDER_EVENTS_QUEUE_URL", events.clone()),
+            ("QUEUES", queues),
             ("DEAD_LETTER_QUEUE_URL", dead_letters.clone()),
             ("ARTIFACTS_BUCKET", artifacts.clone()),
             ("CLOCK_OFFSET_FILE", clock.display().to_string()),
@@ -126,6 +129,7 @@ impl World {
             fapshi,
             aws,
             events,
+            gateway_events,
             payments,
             refunds,
             dead_letters,
@@ -227,15 +231,20 @@ impl World {
         row.unwrap().get(0)
     }
 
-    /// The rest of a session's hour passes, and nobody else's: its money moves at its planned end.
+    /// The session's hour has passed, and what is due is settled.
     pub(crate) async fn session_passes(&self, session: Uuid) {
+        self.session_is_over(session).await;
+        let tick = self.function("process-charges").await;
+        tick.invoke(json!({})).await.unwrap();
+    }
+
+    /// The session's hour has passed.
+    pub(crate) async fn session_is_over(&self, session: Uuid) {
         let sql = "UPDATE sessions
                    SET scheduled_start_at = scheduled_start_at - interval '1 hour', scheduled_end_at = scheduled_end_at - interval '1 hour',
                        no_show_marked_at = no_show_marked_at - interval '1 hour', due_at = due_at - interval '1 hour'
                    WHERE id = $1";
         self.owner.execute(sql, &[&session]).await.unwrap();
-        let tick = self.function("process-charges").await;
-        tick.invoke(json!({})).await.unwrap();
     }
 
     /// The room of the lesson's session was held open from the planned start until `end`, whoever was in it, and its

@@ -40,7 +40,7 @@ impl Job for &Obedient {
         tokio::task::yield_now().await;
         self.running.fetch_sub(1, Ordering::SeqCst);
         match message.payload {
-            Order::Succeed => self.done.lock().unwrap().push(message.dedupe_key),
+            Order::Succeed => self.done.lock().unwrap().push(message.correlation_id),
             Order::Panic => panic!("as ordered"),
             Order::FailForGood => return Err(JobError::Permanent("as ordered")),
             Order::FailForNow => return Err(JobError::Transient("as ordered")),
@@ -53,7 +53,7 @@ impl Job for &Obedient {
 fn message(id: &str, order: &str) -> Value {
     let body = json!({
         "v": 1, "type": "order", "id": "018f2f6e-0000-7000-8000-000000000001", "occurred_at": "2026-03-01T13:00:00Z",
-        "correlation_id": "story", "causation_id": null, "dedupe_key": id, "payload": order,
+        "correlation_id": id, "causation_id": null, "payload": order,
     });
     record(
         id,

@@ -7,6 +7,7 @@ mod database;
 mod front_door;
 mod pooler;
 mod round_trips;
+mod samples;
 mod schema;
 mod secrecy;
 mod tokens;

@@ -426,7 +426,7 @@ async fn what_was_given_up_leaves_no_transaction_behind() {
 
 // A batch ---------------------------------------------------------------------------------------------------------
 
-/// Two kinds of records, as `apply-event` has them: one enters something in a transaction and finds that it matches
+/// Two kinds of records, as `apply-classroom-event` has them: one enters something in a transaction and finds that it matches
 /// nothing, the other writes by one statement.
 struct Apply {
     database: Database,
@@ -454,7 +454,7 @@ fn message(n: u8, payload: &str) -> Value {
     let body = json!({
         "v": 1, "type": "order", "id": format!("018f2f6e-0000-7000-8000-00000000000{n}"),
         "occurred_at": "2026-03-01T13:00:00Z", "correlation_id": "story", "causation_id": null,
-        "dedupe_key": payload, "payload": payload,
+        "payload": payload,
     });
     let arn = "arn:aws:sqs:us-east-1:000000000000:orders";
     record(payload, &body.to_string(), "receipt", arn)

@@ -142,8 +142,8 @@ async fn no_handler_needs_more_than_two_round_trips() {
     counted.push(("webhook-lessonspace", 0));
     let records: [Value; 2] = world.queued().await.try_into().unwrap();
     counted.push((
-        "apply-event, a record",
-        consumer(&world, "apply-event", records).await,
+        "apply-classroom-event, a record",
+        consumer(&world, "apply-classroom-event", records).await,
     ));
     let recording = world.request("get-recording/recording.json", cast.parent, &lesson);
     counted.push((
@@ -259,10 +259,10 @@ async fn paying(world: &World) -> Vec<(&'static str, usize)> {
         );
     }
     counted.push(("webhook-stripe, webhook-fapshi", 0));
-    let events: [Value; 2] = world.queued().await.try_into().unwrap();
+    let events: [Value; 2] = world.queued_in(&world.gateway_events).await.try_into().unwrap();
     counted.push((
-        "apply-event, a payment",
-        consumer(world, "apply-event", events).await,
+        "apply-gateway-event, a record",
+        consumer(world, "apply-gateway-event", events).await,
     ));
     let relay = world.function("relay-outbox").await;
     relay.invoke(json!({})).await.unwrap();

@@ -255,7 +255,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         door.call(hostile(event.clone())).await;
         door.call(event).await;
     }
-    let apply = world.function("apply-event").await;
+    let apply = world.function("apply-classroom-event").await;
     let mut records = world.queued().await;
     records.push(record(
         "garbage",
@@ -268,7 +268,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         "DATABASE_URL",
         "postgres://user:canary-password@127.0.0.1:1/x?sslmode=disable",
     )];
-    let homeless = world.function_with("apply-event", &broken).await;
+    let homeless = world.function_with("apply-classroom-event", &broken).await;
     homeless.consume(&records).await;
     for function in [&door, &apply, &homeless] {
         logs.extend(function.log());
@@ -343,10 +343,10 @@ async fn paying(world: &World) -> Vec<String> {
     let forged = crate::harness::request("webhook-stripe/checkout-completed.json", "", Uuid::nil());
     stripes_door.call(hostile(forged)).await;
     let (apply, relay) = (
-        world.function("apply-event").await,
+        world.function("apply-gateway-event").await,
         world.function("relay-outbox").await,
     );
-    apply.consume(&world.queued().await).await;
+    apply.consume(&world.queued_in(&world.gateway_events).await).await;
     // Too much was paid, so something goes back.
     world
         .owner

@@ -381,7 +381,7 @@ async fn played(platform: &Platform) -> Played {
     let end = lesson.ends_at() + SignedDuration::from_mins(1);
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     for webhook in world.lessonspace.hold_session(&room, lesson.starts_at, end) {
         assert_eq!(door.call(webhook_event(&webhook)).await.status, 202);

@@ -4,9 +4,9 @@ use crate::harness::{World, migrated_database, owner_url, service_url};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use platform::clock::Clock;
+use platform::config::Env;
 use platform::database::Database;
 use platform::outbox::{Routes, sweep};
-use platform::queue::Queue;
 use serde_json::json;
 use std::collections::BTreeSet;
 use stories::cast::owner;
@@ -30,11 +30,11 @@ async fn unsent(owner: &Client) -> i64 {
 #[tokio::test]
 async fn many_sweepers_at_once_send_everything_that_is_due_once() {
     let world = World::new().await;
-    write(&world.owner, 250, "provider-events", Timestamp::now()).await;
+    write(&world.owner, 250, "classroom-events", Timestamp::now()).await;
     write(
         &world.owner,
         3,
-        "provider-events",
+        "classroom-events",
         Timestamp::now() + SignedDuration::from_hours(1),
     )
     .await;
@@ -56,7 +56,7 @@ async fn many_sweepers_at_once_send_everything_that_is_due_once() {
 #[tokio::test]
 async fn a_sweeper_that_died_after_claiming_loses_nothing() {
     let world = World::new().await;
-    write(&world.owner, 5, "provider-events", Timestamp::now()).await;
+    write(&world.owner, 5, "classroom-events", Timestamp::now()).await;
     let claim = "UPDATE outbox SET locked_until = now() + interval '60 seconds', attempts = 1";
     world.owner.execute(claim, &[]).await.unwrap();
     let relay = world.function("relay-outbox").await;
@@ -78,16 +78,86 @@ async fn a_queue_that_takes_nothing_leaves_everything_in_the_outbox() {
     let now = Timestamp::now();
     write(&owner, 2, "gone", now).await;
     write(&owner, 2, "unknown", now).await;
-    let routes = Routes::from([(
-        "gone".into(),
-        Queue::at(format!("http://127.0.0.1/000000000000/{}", Uuid::new_v4())),
-    )]);
+    let routes: Routes = format!("gone=http://127.0.0.1/000000000000/{}", Uuid::new_v4())
+        .parse()
+        .unwrap();
     let (clock, _) = Clock::manual(now);
     let swept = sweep(&Database::at(&service_url(&database)), &routes, &clock)
         .await
         .unwrap();
     assert_eq!((swept.sent, swept.left), (0, 4));
     assert_eq!(unsent(&owner).await, 4);
+}
+
+/// Settles one lesson that was held, over queues as `changes` has them; the job is in the outbox then.
+async fn settle(world: &World, changes: &[(&str, &str)]) {
+    let lesson = world.lesson_in(-30).await;
+    let create = world.function("create-session").await;
+    let made = world
+        .call(&create, "create-session/create.json", world.cast.parent, &lesson)
+        .await;
+    world
+        .session_is_over(made.body["id"].as_str().unwrap().parse().unwrap())
+        .await;
+
+    let tick = world.function_with("process-charges", changes).await;
+    tick.invoke(json!({})).await.unwrap();
+    assert_eq!(unsent(&world.owner).await, 1, "what is sent is still to arrive");
+}
+
+#[tokio::test]
+async fn what_a_function_has_written_is_sent_without_the_sweeper_and_marked_by_whoever_receives_it() {
+    let world = World::new().await;
+    settle(&world, &[]).await;
+
+    let relay = world.function("relay-outbox").await;
+    relay.invoke(json!({})).await.unwrap();
+    let jobs = world.queued_in(&world.payments).await;
+    assert_eq!(jobs.len(), 1, "sent by its writer, and not once more");
+
+    let capture = world.function("step-tab").await;
+    assert_eq!(capture.consume(&jobs).await, Vec::<String>::new());
+    assert_eq!(unsent(&world.owner).await, 0, "it has arrived");
+    world.travel(2);
+    relay.invoke(json!({})).await.unwrap();
+    assert_eq!(world.queued_in(&world.payments).await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_its_writer_could_not_send_is_sent_by_the_sweeper_a_minute_later() {
+    let world = World::new().await;
+    let nowhere = format!("payments=http://127.0.0.1/000000000000/{}", Uuid::new_v4());
+    settle(&world, &[("QUEUES", &nowhere)]).await;
+    assert_eq!(world.queued_in(&world.payments).await.len(), 0);
+
+    let relay = world.function("relay-outbox").await;
+    relay.invoke(json!({})).await.unwrap();
+    assert_eq!(
+        world.queued_in(&world.payments).await.len(),
+        0,
+        "its writer may still be at it"
+    );
+    world.travel(2);
+    relay.invoke(json!({})).await.unwrap();
+    assert_eq!(world.queued_in(&world.payments).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_of_what_is_not_committed() {
+    let world = World::new().await;
+    let settings = world.environment.clone();
+    let mut env = Env::from_lookup(move |name| settings.get(name).cloned());
+    let database = Database::from_env(&mut env).unwrap();
+    let write = "SELECT jsonb_build_array(as_posted(gen_random_uuid(), 'payments', '{}')) AS posted";
+
+    let (transaction, _) = database.begin(write, &[]).await.unwrap();
+    drop(transaction);
+    assert_eq!(world.queued_in(&world.payments).await.len(), 0, "rolled back");
+
+    let (transaction, _) = database.begin(write, &[]).await.unwrap();
+    assert_eq!(world.queued_in(&world.payments).await.len(), 0, "not yet");
+    transaction.commit("SELECT 1 AS one", &[]).await.unwrap();
+    assert_eq!(world.queued_in(&world.payments).await.len(), 1);
 }
 
 /// Everything that is tidied, once at each age that matters; named by its age in days. `$1` stands for now: several

@@ -52,7 +52,7 @@ async fn the_card_tells_what_the_vendor_saw() {
     let world = World::new().await;
     let (get_booking, apply) = (
         world.function("get-booking").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;

@@ -31,7 +31,7 @@ async fn any_order_and_any_number_of_deliveries_end_in_the_same_state() {
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let mut random = StdRng::seed_from_u64(7);
     let mut ends = Vec::new();
@@ -76,7 +76,7 @@ async fn an_event_that_comes_before_its_room_is_kept_and_applied_later() {
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let relay = world.function("relay-outbox").await;
     let lesson = world.lesson_in(0).await;
@@ -110,7 +110,7 @@ async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let relay = world.function("relay-outbox").await;
     let lesson = world.lesson_in(0).await;
@@ -156,7 +156,7 @@ async fn an_event_that_never_matches_is_parked_and_can_be_replayed() {
         &database,
         "lessonspace",
         None,
-        "provider-events",
+        "classroom-events",
         Timestamp::now(),
     )
     .await;
@@ -171,7 +171,7 @@ async fn only_what_the_vendor_itself_says_is_believed() {
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
@@ -199,7 +199,7 @@ async fn an_event_waits_for_a_vendor_that_is_down_or_behind() {
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
@@ -230,9 +230,9 @@ async fn a_webhook_is_taken_while_the_database_is_away() {
     let door = world.function_with("webhook-lessonspace", &nowhere).await;
     through_the_door(&door, &events).await;
     let records = world.queued().await;
-    let homeless = world.function_with("apply-event", &nowhere).await;
+    let homeless = world.function_with("apply-classroom-event", &nowhere).await;
     assert_eq!(homeless.consume(&records).await.len(), 2, "both come back");
-    let apply = world.function("apply-event").await;
+    let apply = world.function("apply-classroom-event").await;
     assert_eq!(apply.consume(&records).await, Vec::<String>::new());
     assert_eq!(proof(&world, &lesson).await, json!([3600, true, true]));
 }
@@ -307,7 +307,7 @@ async fn of_a_thousand_mutated_webhooks_none_is_believed_and_none_breaks_anythin
     let world = World::new().await;
     let (door, apply) = (
         world.function("webhook-lessonspace").await,
-        world.function("apply-event").await,
+        world.function("apply-classroom-event").await,
     );
     let lesson = world.lesson_in(0).await;
     let room = world.opened_room(&lesson).await;
@@ -357,9 +357,9 @@ async fn of_a_thousand_mutated_webhooks_none_is_believed_and_none_breaks_anythin
 #[tokio::test]
 async fn a_message_that_is_no_event_is_set_aside() {
     let world = World::new().await;
-    let apply = world.function("apply-event").await;
-    let arn = "arn:aws:sqs:us-east-1:000000000000:provider-events";
-    let sample = crate::harness::request("apply-event/session-end.json", "", uuid::Uuid::new_v4());
+    let apply = world.function("apply-classroom-event").await;
+    let arn = "arn:aws:sqs:us-east-1:000000000000:classroom-events";
+    let sample = crate::harness::request("apply-classroom-event/session-end.json", "", uuid::Uuid::new_v4());
     let future = sample["Records"][0]["body"]
         .as_str()
         .unwrap()

@@ -153,7 +153,7 @@ struct School<'a> {
     relay: Function,
     reconcile: Function,
     charges: Function,
-    /// What `apply-event` could not do yet: its queue delivers it again.
+    /// What `apply-classroom-event` could not do yet: its queue delivers it again.
     returned: Vec<Value>,
 }
 
@@ -171,7 +171,7 @@ impl<'a> School<'a> {
             starts_at: Lesson::starting(start).starts_at,
             launch: world.function("launch").await,
             door: world.function("webhook-lessonspace").await,
-            apply: world.function("apply-event").await,
+            apply: world.function("apply-classroom-event").await,
             relay: world.function("relay-outbox").await,
             reconcile: world.function_with("reconcile", rules).await,
             charges: world.function("process-charges").await,

@@ -2,20 +2,20 @@
 
 mod handler;
 
+use jobs::settling::Settling;
 use platform::api;
 use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
-use store::charge::charging::Charging;
 
 fn configure(mut env: Env) -> Result<handler::CancelSession, ConfigError> {
     let clock = env.clock();
     // Read before any `?`, so that one failed start names everything that is missing.
-    let (auth, charging) = (AuthConfig::from_env(&mut env), Charging::from_env(&mut env));
+    let (auth, settling) = (AuthConfig::from_env(&mut env), Settling::from_env(&mut env));
 
     env.finish(|| {
         Some(handler::CancelSession {
             authenticator: Authenticator::new(auth?, clock),
-            charging: charging?,
+            settling: settling?,
         })
     })
 }

@@ -3,9 +3,8 @@
 //! Rules: [session-made](../../../../shared/domain/RULES.md#session-made),
 //! [terms-pinned](../../../../shared/domain/RULES.md#terms-pinned).
 
-use domain::charge::session::{Session, SessionPolicy, SessionStatus};
+use domain::charge::session::{BookingRefusal, SessionPolicy, SessionStatus};
 use domain::ids::{BookingId, ProfileId};
-use domain::launch::booking::BookingStatus;
 use domain::launch::classroom::Classroom;
 use domain::money::Money;
 use http::StatusCode;
@@ -18,7 +17,7 @@ use platform::invocation;
 use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::charge::sessions::{self, SessionSource, StoredSession};
+use store::charge::sessions::{self, StoredSession};
 
 /// Where sessions are held.
 const CLASSROOM: Classroom = Classroom::Lessonspace;
@@ -58,7 +57,10 @@ impl Route for CreateSession {
         invocation::note("booking_id", booking);
 
         let bookable = sessions::for_booking(&self.database, booking, person).await?;
-        let session = accept(booking, self.policy, &bookable.ok_or_else(Problem::forbidden)?)?;
+        let bookable = bookable.ok_or_else(Problem::forbidden)?;
+        let session = bookable
+            .session(booking, self.policy, CLASSROOM)
+            .map_err(refused)?;
 
         let role = if person == session.tutor {
             "tutor"
@@ -96,42 +98,20 @@ fn answer(stored: &StoredSession) -> Answer {
     }
 }
 
-fn accept(booking: BookingId, policy: SessionPolicy, bookable: &SessionSource) -> Result<Session, Problem> {
+fn refused(refusal: BookingRefusal) -> Problem {
     let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
-    match bookable.status {
-        BookingStatus::Confirmed => {}
-        BookingStatus::Unknown => return Err(Problem::unknown_status()),
-        BookingStatus::Pending | BookingStatus::Completed | BookingStatus::Cancelled => {
-            let detail = "This booking is not confirmed.";
-            return Err(conflict("booking-not-confirmed", detail));
-        }
-    }
-
-    if !bookable.is_agreed {
-        let detail = "This booking was not confirmed before its start; an operator has to accept that.";
-        return Err(conflict("booking-not-confirmed", detail));
-    }
-    if !bookable.is_connected {
-        return Err(conflict(
+    match refusal {
+        BookingRefusal::UnknownStatus => Problem::unknown_status(),
+        BookingRefusal::NotConfirmed => conflict("booking-not-confirmed", "This booking is not confirmed."),
+        BookingRefusal::ConfirmedLate => conflict(
+            "booking-not-confirmed",
+            "This booking was not confirmed before its start; an operator has to accept that.",
+        ),
+        BookingRefusal::NotConnected => conflict(
             "tutor-not-connected",
             "The tutor has no connected meeting provider.",
-        ));
+        ),
+        BookingRefusal::WithoutTime => conflict("booking-without-time", "The booking has no time."),
+        BookingRefusal::WithoutPrice => conflict("booking-without-price", "The booking has no pinned price."),
     }
-
-    let schedule = bookable
-        .schedule
-        .ok_or_else(|| conflict("booking-without-time", "The booking has no time."))?;
-    let price = bookable
-        .price
-        .ok_or_else(|| conflict("booking-without-price", "The booking has no pinned price."))?;
-
-    Ok(Session {
-        booking,
-        client: bookable.client,
-        tutor: bookable.tutor,
-        schedule,
-        price,
-        policy,
-        is_entered_through_us: CLASSROOM.is_entered_through_us(),
-    })
 }

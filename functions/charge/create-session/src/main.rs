@@ -2,12 +2,12 @@
 
 mod handler;
 
+use jobs::policy::session_policy;
 use platform::api;
 use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
-use store::charge::policy::session_policy;
 
 fn configure(mut env: Env) -> Result<handler::CreateSession, ConfigError> {
     let clock = env.clock();

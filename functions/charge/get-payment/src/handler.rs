@@ -6,6 +6,7 @@ use domain::charge::payment::{Method, PaymentStatus};
 use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::money::Money;
 use jiff::Timestamp;
+use jobs::messages::LookAtTab;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
 use platform::clock::Clock;
@@ -74,7 +75,8 @@ impl GetPayment {
         };
 
         let finding = Finding::Payment(seen.id, found.clone());
-        match books::enter(&self.database, &finding, &self.ids, now).await? {
+        let look = LookAtTab::draft(&self.ids, now);
+        match books::enter(&self.database, &finding, &look, now).await? {
             Entered::Yes => Ok(seen.after(found, now)),
             entered @ (Entered::Unknown | Entered::Disagrees) => {
                 tracing::error!(payment_id = %seen.id, ?entered, "the gateway and the books disagree about a payment");

@@ -8,8 +8,8 @@
 use domain::charge::session::SessionRefusal;
 use domain::charge::settlement::{Facts, Settlement, contradicts_mark, foresee};
 use domain::ids::ProfileId;
-use http::StatusCode;
 use jiff::Timestamp;
+use jobs::refusals;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
 use platform::clock::Clock;
@@ -43,15 +43,12 @@ impl Route for MarkNoShow {
         let stored = sessions::seen_by(&self.database, id, person)
             .await?
             .ok_or_else(Problem::forbidden)?;
-        if stored.session.tutor != person {
-            let detail = "Only the tutor marks a no-show.";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-tutor", detail));
-        }
+        stored.session.allow_tutor(person).map_err(refusals::of_session)?;
 
         let now = self.clock.now();
         // A call that is repeated because its answer was lost finds its own mark.
         if stored.facts.no_show_marked_at.is_none() {
-            allow(&stored, now).map_err(refused)?;
+            allow(&stored, now).map_err(refusals::of_session)?;
         }
 
         let by = json!({"by": "tutor", "person": person});
@@ -75,7 +72,7 @@ impl MarkNoShow {
                 let detail = "The booking is being changed. Please try again.";
                 Problem::unavailable("booking-changing", detail, 60)
             },
-            |status| refused(SessionRefusal::Settled(status)),
+            |status| refusals::of_session(SessionRefusal::Settled(status)),
         ))
     }
 }
@@ -97,22 +94,5 @@ fn answer(stored: &StoredSession, marked_at: Timestamp, now: Timestamp) -> Answe
     Answer {
         outcome: foresee(&stored.session, &facts, now),
         settles_at: stored.session.charge_scheduled_at(),
-    }
-}
-
-fn refused(refusal: SessionRefusal) -> Problem {
-    let conflict = |kind, detail| Problem::new(StatusCode::CONFLICT, kind, detail);
-    match refusal {
-        SessionRefusal::TooEarly(from) => {
-            conflict("no-show-too-early", "The student may still come.").with_time("no_show_from", from)
-        }
-        SessionRefusal::TooLate => conflict("no-show-too-late", "The session is over."),
-        SessionRefusal::Settled(status) => {
-            conflict("session-settled", "The session has an outcome already.").with("outcome", status.word())
-        }
-        SessionRefusal::Contradicted => conflict(
-            "no-show-contradicted",
-            "The student is or was in the room, or you have not been there yourself.",
-        ),
     }
 }

@@ -1,10 +1,10 @@
 //! `process-charges`: settles every session that is due. Scheduled each minute; any number may run at once.
 
+use jobs::settling::Settling;
 use platform::config::{ConfigError, Env};
 use platform::schedule::{self, Counts, Scheduled};
-use store::charge::charging::Charging;
 
-struct ProcessCharges(Charging);
+struct ProcessCharges(Settling);
 
 impl Scheduled for ProcessCharges {
     async fn run(&self) -> Result<Counts, lambda_runtime::Error> {
@@ -13,8 +13,8 @@ impl Scheduled for ProcessCharges {
 }
 
 fn configure(mut env: Env) -> Result<ProcessCharges, ConfigError> {
-    let charging = Charging::from_env(&mut env);
-    env.finish(|| charging.map(ProcessCharges))
+    let settling = Settling::from_env(&mut env);
+    env.finish(|| settling.map(ProcessCharges))
 }
 
 #[tokio::main(flavor = "current_thread")]

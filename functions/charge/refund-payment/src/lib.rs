@@ -9,18 +9,18 @@ use domain::charge::finding::{Finding, Refunded};
 use domain::charge::gateway::Gateway;
 use domain::charge::retry::may_be_under_way;
 use jiff::Timestamp;
+use jobs::messages::{GiveBack, LookAtTab};
 use platform::batch::{Job, JobError};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::invocation;
+use platform::outbound::VendorError;
 use platform::queue::Envelope;
-use providers::error::VendorError;
 use providers::fapshi;
 use providers::gateways::Gateways;
 use store::charge::books::{self, Entered};
 use store::charge::refunds::{self, PendingRefund};
-use store::jobs::GiveBack;
 
 /// Consumes `refunds`: one message is one refund that may be due.
 pub struct RefundPayment {
@@ -41,7 +41,7 @@ impl Job for RefundPayment {
         let (id, now) = (envelope.payload.refund_id, self.clock.now());
         invocation::note("refund_id", id);
 
-        let Some(due) = refunds::look_at(&self.database, id, now).await? else {
+        let Some(due) = refunds::look_at(&self.database, id, envelope.id, now).await? else {
             return Ok(());
         };
 
@@ -61,7 +61,8 @@ impl Job for RefundPayment {
             }
             None if !due.is_due => {
                 tracing::info!(payment_id = %due.payment, "refund withdrawn");
-                return Ok(refunds::withdraw(&self.database, &due, &self.ids, now).await?);
+                let look = LookAtTab::draft(&self.ids, now);
+                return Ok(refunds::withdraw(&self.database, &due, &look, now).await?);
             }
             None => self.give_back(&due).await?,
         };
@@ -123,14 +124,16 @@ impl RefundPayment {
         match answer {
             Answer::Refunded(refunded) => {
                 let finding = Finding::Refund(due.id, refunded);
-                let entered = books::enter(&self.database, &finding, &self.ids, now).await?;
+                let look = LookAtTab::draft(&self.ids, now);
+                let entered = books::enter(&self.database, &finding, &look, now).await?;
                 if entered != Entered::Yes {
                     tracing::error!(?entered, "the gateway and the books disagree about a refund");
                     return Err(JobError::Permanent("the gateway and the books disagree"));
                 }
             }
             Answer::NotNow(reason) => {
-                refunds::refused(&self.database, due, reason, &self.ids, now).await?;
+                let again = GiveBack::draft(&self.ids, now);
+                refunds::refused(&self.database, due, reason, &again, now).await?;
             }
         }
         Ok(())

@@ -14,13 +14,14 @@ use domain::launch::booking::BookingStatus;
 use domain::money::Money;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::LookAtTab;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
+use platform::outbound::VendorError;
 use platform::problem::Problem;
-use providers::error::VendorError;
 use providers::fapshi::{self, Phone};
 use providers::gateways::{Gateways, only_currency};
 use providers::stripe::Checkout;
@@ -193,7 +194,8 @@ impl StartPayment {
         up_to_minor: Option<i64>,
         now: Timestamp,
     ) -> Result<Reply, Problem> {
-        let agreement = paying::agree(&self.database, booking, person, up_to_minor, &self.ids, now).await?;
+        let look = LookAtTab::draft(&self.ids, now);
+        let agreement = paying::agree(&self.database, booking, person, up_to_minor, &look, now).await?;
         let agreement = agreement.ok_or_else(Problem::forbidden)?;
         let up_to = agreed(&agreement, person, up_to_minor)?;
         Ok(Reply::ok(Agreed {
@@ -234,7 +236,8 @@ impl StartPayment {
 
         let is_paid = matches!(found, Outcome::Paid(_));
         let finding = Finding::Payment(begun.id, found);
-        books::enter(&self.database, &finding, &self.ids, now).await?;
+        let look = LookAtTab::draft(&self.ids, now);
+        books::enter(&self.database, &finding, &look, now).await?;
         if is_paid {
             return reply(PaymentStatus::Paid, None);
         }
@@ -310,7 +313,8 @@ impl StartPayment {
         }
 
         let refused = Finding::Payment(payment, Outcome::Failed("refused".into()));
-        match books::enter(&self.database, &refused, &self.ids, now).await {
+        let look = LookAtTab::draft(&self.ids, now);
+        match books::enter(&self.database, &refused, &look, now).await {
             Ok(_) => conflict(
                 "payment-refused",
                 "The payment provider refused. Please pay another way.",

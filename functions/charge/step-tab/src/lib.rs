@@ -10,21 +10,21 @@ use domain::charge::gateway::Gateway;
 use domain::charge::payment::Collects;
 use domain::charge::retry::Advice;
 use domain::charge::tab::{Ask, Next, Refund};
-use domain::ids::{BookingId, PaymentId};
+use domain::ids::{BookingId, PaymentId, RefundId};
 use domain::money::{Money, MoneyError};
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::{GiveBack, LookAtTab};
 use platform::batch::{Job, JobError};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::invocation;
+use platform::outbound::VendorError;
 use platform::queue::Envelope;
-use providers::error::VendorError;
 use providers::gateways::{Gateways, least_minor};
 use providers::stripe::SavedCardCharge;
 use store::charge::books::{self, Entered};
 use store::charge::tab::{self, Closing, GatewayPayment, LoadedTab};
-use store::jobs::LookAtTab;
 
 /// How long a gateway may not know a payment before it counts as expired. Every page or request has run out
 /// by then, so nobody can pay it any more.
@@ -53,11 +53,11 @@ impl Job for StepTab {
     type Message = Envelope<LookAtTab>;
 
     async fn run(&self, envelope: Envelope<LookAtTab>) -> Result<(), JobError> {
-        let booking = envelope.payload.booking_id;
+        let (booking, message) = (envelope.payload.booking_id, envelope.id);
         invocation::note("booking_id", booking);
         let now = self.clock.now();
 
-        let Some(mut open) = tab::look_at_tab(&self.database, booking, now).await? else {
+        let Some(mut open) = tab::look_at_tab(&self.database, booking, message, now).await? else {
             return Err(JobError::Permanent(
                 "there is no such booking, or it has no price",
             ));
@@ -69,7 +69,7 @@ impl Job for StepTab {
         // another look-up.
         if let Next::LookUp(unclear) = &next {
             if self.look_up(&open, unclear, now).await? {
-                open = tab::look_at_tab(&self.database, booking, now)
+                open = tab::look_at_tab(&self.database, booking, message, now)
                     .await?
                     .ok_or(JobError::Transient("the booking is gone"))?;
             }
@@ -93,7 +93,8 @@ impl StepTab {
             Next::Wait | Next::LookUp(_) => Err(JobError::Transient("a payment is under way")),
             Next::Withdraw => {
                 tracing::info!("refunds withdrawn");
-                Ok(tab::withdraw_unasked(&self.database, booking, open, &self.ids, now).await?)
+                let look = LookAtTab::draft(&self.ids, now);
+                Ok(tab::withdraw_unasked(&self.database, booking, open, &look, now).await?)
             }
             Next::Close(given_up, refund) => self.close(booking, open, &given_up, refund.as_ref(), now).await,
             // The tab is kept for a platform that collects, but nobody is charged or asked by us.
@@ -111,16 +112,17 @@ impl StepTab {
         refund: Option<&Refund>,
         now: Timestamp,
     ) -> Result<(), JobError> {
-        let settling = Closing {
+        let closing = Closing {
             booking,
             open,
             given_up,
-            refund,
+            refund: refund.map(|refund| (RefundId(self.ids.next()), refund)),
             review_above_minor: self.review_above_minor,
         };
 
         // If another refund was decided meanwhile, that statement also asked for the next look at this tab.
-        let is_first = tab::close(&self.database, settling, &self.ids, now).await?;
+        let (give_back, look) = (GiveBack::draft(&self.ids, now), LookAtTab::draft(&self.ids, now));
+        let is_first = tab::close(&self.database, closing, &give_back, &look, now).await?;
         let has_refund = refund.is_some();
         tracing::info!(is_first, given_up = given_up.len(), has_refund, "tab closed");
         Ok(())
@@ -237,7 +239,8 @@ impl StepTab {
 
     async fn enter(&self, payment: PaymentId, outcome: Outcome, now: Timestamp) -> Result<(), JobError> {
         let finding = Finding::Payment(payment, outcome);
-        match books::enter(&self.database, &finding, &self.ids, now).await? {
+        let look = LookAtTab::draft(&self.ids, now);
+        match books::enter(&self.database, &finding, &look, now).await? {
             Entered::Yes => Ok(()),
             entered @ (Entered::Unknown | Entered::Disagrees) => {
                 tracing::error!(payment_id = %payment, ?entered, "the gateway and the books disagree about a payment");

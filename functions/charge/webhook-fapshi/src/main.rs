@@ -2,6 +2,7 @@
 //!
 //! Rules: [webhook-door](../../../../shared/domain/RULES.md#webhook-door).
 
+use jobs::messages::GATEWAY_EVENTS;
 use platform::api::{self, Call, Reply, Route};
 use platform::config::{ConfigError, Env};
 use platform::problem::Problem;
@@ -28,8 +29,8 @@ impl Route for WebhookFapshi {
         let delivery = Delivery {
             body: self.door.body(&call)?,
         };
-        let notice = delivery.notice().ok_or_else(Door::unreadable)?;
-        self.door.take(&notice.event_id(), &delivery).await
+        delivery.notice().ok_or_else(Door::unreadable)?;
+        self.door.take(&delivery).await
     }
 }
 
@@ -37,7 +38,7 @@ fn configure(mut env: Env) -> Result<WebhookFapshi, ConfigError> {
     // Read before any `?`, so that one failed start names everything that is missing.
     let (secret, door) = (
         env.secret("FAPSHI_WEBHOOK_SECRET"),
-        Door::from_env(fapshi::NAME, &mut env),
+        Door::from_env(fapshi::NAME, GATEWAY_EVENTS, &mut env),
     );
 
     env.finish(|| {

@@ -1,5 +1,6 @@
 //! `POST /api/webhooks/stripe`.
 
+use jobs::messages::GATEWAY_EVENTS;
 use platform::api::{self, Call, Reply, Route};
 use platform::config::{ConfigError, Env};
 use platform::problem::Problem;
@@ -20,8 +21,8 @@ impl Route for WebhookStripe {
             .map_err(|refusal| self.door.refused(&refusal.to_string()))?;
 
         let delivery = Delivery { body };
-        let notice = delivery.notice().ok_or_else(Door::unreadable)?;
-        self.door.take(&notice.id, &delivery).await
+        delivery.notice().ok_or_else(Door::unreadable)?;
+        self.door.take(&delivery).await
     }
 }
 
@@ -29,7 +30,7 @@ fn configure(mut env: Env) -> Result<WebhookStripe, ConfigError> {
     // Read before any `?`, so that one failed start names everything that is missing.
     let (secret, door) = (
         env.secret("STRIPE_WEBHOOK_SECRET"),
-        Door::from_env(stripe::NAME, &mut env),
+        Door::from_env(stripe::NAME, GATEWAY_EVENTS, &mut env),
     );
 
     env.finish(|| {

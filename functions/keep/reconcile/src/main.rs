@@ -5,12 +5,13 @@
 
 use domain::charge::session::SessionPolicy;
 use domain::launch::classroom::Classroom;
+use jobs::messages::{AskProvider, GiveBack, LookAtTab};
+use jobs::policy::session_policy;
 use platform::clock::Clock;
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::schedule::{self, Counts, Scheduled};
-use store::charge::policy::session_policy;
 use store::keep::overdue::{self, Overview, Reconciled};
 use store::keep::tending::{self, TendingReport};
 
@@ -33,11 +34,12 @@ impl Scheduled for Reconcile {
             Classroom::Lessonspace,
             &self.policy,
             MOST,
-            &self.ids,
+            &AskProvider::draft(&self.ids, now),
             now,
         )
         .await;
-        let looked = overdue::reconcile(&self.database, MOST, &self.ids, now).await;
+        let (look, give_back) = (LookAtTab::draft(&self.ids, now), GiveBack::draft(&self.ids, now));
+        let looked = overdue::reconcile(&self.database, MOST, &look, &give_back, now).await;
         let waiting = overdue::overview(&self.database, now).await;
 
         // Only now: what fails of lessons must not stop the money, nor the reverse.

@@ -1,16 +1,15 @@
-//! `relay-outbox`: sends what the outbox holds and is due, and once an hour removes what was kept long enough.
+//! `relay-outbox`: sends what the outbox holds and nobody else has sent, and once an hour removes what was kept long enough.
 //! Scheduled each minute.
 
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::QUEUES;
 use platform::clock::Clock;
 use platform::config::{ConfigError, Env};
 use platform::database::{Database, DatabaseError};
 use platform::invocation;
 use platform::outbox::{self, Routes};
-use platform::queue::Queue;
 use platform::schedule::{self, Counts, Scheduled};
 use std::time::Duration;
-use store::jobs;
 use store::keep::tidying;
 use tokio::sync::Mutex;
 
@@ -21,7 +20,6 @@ const TIDY_BUDGET: Duration = Duration::from_secs(10);
 
 struct RelayOutbox {
     database: Database,
-    routes: Routes,
     clock: Clock,
     /// When tidying last found nothing more to remove; `None` until then.
     tidied_at: Mutex<Option<Timestamp>>,
@@ -29,7 +27,7 @@ struct RelayOutbox {
 
 impl Scheduled for RelayOutbox {
     async fn run(&self) -> Result<Counts, lambda_runtime::Error> {
-        let swept = outbox::sweep(&self.database, &self.routes, &self.clock).await?;
+        let swept = outbox::sweep(&self.database, self.database.routes(), &self.clock).await?;
         let tidied = self.tidy().await?;
 
         Ok(vec![
@@ -64,19 +62,13 @@ impl RelayOutbox {
 fn configure(mut env: Env) -> Result<RelayOutbox, ConfigError> {
     // Read before any `?`, so that one failed start names everything that is missing.
     let (clock, database) = (env.clock(), Database::from_env(&mut env));
-    let events: Option<String> = env.required("PROVIDER_EVENTS_QUEUE_URL");
-    let payments: Option<String> = env.required("PAYMENTS_QUEUE_URL");
-    let refunds: Option<String> = env.required("REFUNDS_QUEUE_URL");
+    // It is the net under everybody else's sending, so it has to know every queue.
+    let queues: Vec<_> = QUEUES.map(|name| Routes::require(&mut env, name)).into();
 
     env.finish(|| {
-        let routes = Routes::from([
-            (jobs::PROVIDER_EVENTS.into(), Queue::at(events?)),
-            (jobs::TABS.into(), Queue::at(payments?)),
-            (jobs::REFUNDS.into(), Queue::at(refunds?)),
-        ]);
+        queues.into_iter().collect::<Option<Vec<_>>>()?;
         Some(RelayOutbox {
             database: database?,
-            routes,
             clock,
             tidied_at: Mutex::new(None),
         })

@@ -24,7 +24,7 @@ impl Route for WebhookLessonspace {
         let booking = self.recognise(&call).await?;
         let delivery = self.read(&call, booking)?;
 
-        self.door.take(&delivery.event_id(), &delivery).await
+        self.door.take(&delivery).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod handler;
 
+use jobs::messages::CLASSROOM_EVENTS;
 use platform::api;
 use platform::config::{ConfigError, Env};
 use platform::webhook::Door;
@@ -11,7 +12,7 @@ fn configure(mut env: Env) -> Result<handler::WebhookLessonspace, ConfigError> {
     // Read before any `?`, so that one failed start names everything that is missing.
     let (secret, door) = (
         env.secret("LESSONSPACE_SECRET"),
-        Door::from_env(lessonspace::NAME, &mut env),
+        Door::from_env(lessonspace::NAME, CLASSROOM_EVENTS, &mut env),
     );
 
     env.finish(|| {

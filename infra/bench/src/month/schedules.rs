@@ -6,22 +6,23 @@ use domain::charge::payment::Collects;
 use domain::charge::session::SessionPolicy;
 use domain::launch::classroom::Classroom;
 use jiff::{SignedDuration, Timestamp};
-use platform::database::{Database, Param, column};
+use jobs::messages::{AskProvider, GiveBack, LookAtTab};
+use jobs::settling::Settling;
+use platform::database::Database;
 use platform::ids::Ids;
-use platform::outbox;
 use simulators::mailbox::Faults;
-use store::charge::charging::Charging;
 use store::keep::following;
 use store::keep::overdue;
 use store::keep::tending;
 use store::keep::tidying;
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 const MOST: i64 = 1_000;
-/// Rows of the outbox claimed at once.
-const CLAIMED: usize = 500;
+/// What is due leaves the outbox.
+const SEND: &str = "
+    UPDATE outbox SET sent_at = $1 WHERE sent_at IS NULL AND due_at <= $1
+    RETURNING (as_posted(id, queue, envelope) -> 'envelope')::text AS body";
 /// Bookings walked past in an hour. The schedule walks past two thousand in a minute, which a month of minutes cannot.
 const WALK: i32 = 200;
 /// Of every six hours the classroom's lists lag for so long.
@@ -54,7 +55,7 @@ struct Due {
 
 pub(crate) struct Schedules {
     database: Database,
-    charging: Charging,
+    settling: Settling,
     ids: Ids,
     owner: Client,
     last_told: i64,
@@ -69,7 +70,7 @@ impl Schedules {
         let ids = || Ids::random(stage.clock.clone());
         Self {
             database: Database::at(url),
-            charging: Charging {
+            settling: Settling {
                 database: Database::at(url),
                 collects: Collects::Firstbell,
                 ids: ids(),
@@ -127,16 +128,18 @@ impl Schedules {
         }
         if due.wants_session || is_due(due.ask) {
             let (policy, provider) = (SessionPolicy::default(), Classroom::Lessonspace);
-            let tended = tending::tend(&self.database, provider, &policy, MOST, &self.ids, now);
+            let ask = AskProvider::draft(&self.ids, now);
+            let tended = tending::tend(&self.database, provider, &policy, MOST, &ask, now);
             tended.await.expect("tended");
             has_run = true;
         }
         if is_due(due.settle) {
-            self.charging.run().await.expect("settled");
+            self.settling.run().await.expect("settled");
             has_run = true;
         }
         if is_due(due.look) {
-            let looked = overdue::reconcile(&self.database, MOST, &self.ids, now);
+            let (look, give_back) = (LookAtTab::draft(&self.ids, now), GiveBack::draft(&self.ids, now));
+            let looked = overdue::reconcile(&self.database, MOST, &look, &give_back, now);
             looked.await.expect("reconciled");
             has_run = true;
         }
@@ -150,32 +153,13 @@ impl Schedules {
         (next, has_run)
     }
 
-    /// As `relay-outbox`, with our queue for SQS.
+    /// As whoever wrote it and `relay-outbox` send it, with our queue for SQS.
     async fn relay(&self, stage: &Stage, now: Timestamp) -> usize {
-        let (until, mut sent) = (now + SignedDuration::from_mins(1), 0);
-        let most = i64::try_from(CLAIMED).expect("a small number");
-        loop {
-            let claim: [Param<'_>; 3] = [
-                (&now, Type::TIMESTAMPTZ),
-                (&until, Type::TIMESTAMPTZ),
-                (&most, Type::INT8),
-            ];
-            let rows = self.database.query(outbox::CLAIM, &claim).await.expect("claimed");
-            let mut ids = Vec::<Uuid>::with_capacity(rows.len());
-            for row in &rows {
-                stage.post(column(row, "envelope").expect("an envelope"));
-                ids.push(column(row, "id").expect("an id"));
-            }
-            let confirm: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&now, Type::TIMESTAMPTZ)];
-            self.database
-                .query(outbox::CONFIRM, &confirm)
-                .await
-                .expect("confirmed");
-            sent += ids.len();
-            if rows.len() < CLAIMED {
-                return sent;
-            }
+        let rows = self.owner.query(SEND, &[&now]).await.expect("sent");
+        for row in &rows {
+            stage.post(row.get("body"));
         }
+        rows.len()
     }
 
     /// What has its hour: tidying, walking over the platform's bookings, and what vendors and operators do. Vendors

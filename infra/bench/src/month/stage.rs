@@ -282,7 +282,7 @@ impl Stage {
         let id = Uuid::new_v4();
         let envelope = json!({
             "v": 1, "type": kind, "id": id, "occurred_at": self.clock.now(), "correlation_id": id,
-            "causation_id": null, "dedupe_key": id, "payload": payload,
+            "causation_id": null, "payload": payload,
         });
         envelope.to_string()
     }

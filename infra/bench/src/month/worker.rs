@@ -3,7 +3,8 @@
 
 use crate::script::{Ahead, Lesson, Person, Script, Side, Step, Told};
 use crate::stage::{Counts, Message, Pays, Stage};
-use apply_event::{ApplyEvent, Incoming};
+use apply_classroom_event::ApplyClassroomEvent;
+use apply_gateway_event::ApplyGatewayEvent;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::{Collects, Method};
@@ -12,11 +13,12 @@ use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::launch::classroom::Classroom;
 use domain::launch::window::JoinPolicy;
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::LookAtTab;
 use platform::batch::{Job, JobError, Message as Readable};
 use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
-use providers::error::VendorError;
+use platform::outbound::VendorError;
 use providers::fapshi;
 use providers::gateways::Gateways;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
@@ -86,7 +88,8 @@ pub(crate) struct Worker {
     lessonspace: Lessonspace,
     capture: StepTab,
     refund: RefundPayment,
-    apply: ApplyEvent,
+    classroom: ApplyClassroomEvent,
+    gateway: ApplyGatewayEvent,
     webhook: Url,
     return_to: Url,
     ids: Ids,
@@ -130,10 +133,15 @@ impl Worker {
             || Lessonspace::new(LessonspaceConfig::from_env(&mut env).expect("settings of Lessonspace"));
         let (lessonspace, asked) = (classroom(), classroom());
         Self {
-            apply: ApplyEvent {
+            classroom: ApplyClassroomEvent {
                 database: Database::at(url),
                 lessonspace: asked,
                 room_secret,
+                ids: ids(),
+                clock: clock.clone(),
+            },
+            gateway: ApplyGatewayEvent {
+                database: Database::at(url),
                 gateways,
                 ids: ids(),
                 clock,
@@ -365,7 +373,8 @@ impl Worker {
             Ok(opened) => opened,
             Err(VendorError::Permanent { .. }) => {
                 let refused = Finding::Payment(begun.id, Outcome::Failed("refused".into()));
-                let _ = books::enter(&self.database, &refused, &self.ids, now).await;
+                let look = LookAtTab::draft(&self.ids, now);
+                let _ = books::enter(&self.database, &refused, &look, now).await;
                 return None;
             }
             Err(_) => return None,
@@ -442,7 +451,8 @@ impl Worker {
         match label.kind.as_str() {
             "look_at_tab" => self.capture.run(Readable::read(body)?).await,
             "give_back" => self.refund.run(Readable::read(body)?).await,
-            _ => self.apply.run(Incoming::read(body)?).await,
+            "stripe_event" | "fapshi_event" => self.gateway.run(Readable::read(body)?).await,
+            _ => self.classroom.run(Readable::read(body)?).await,
         }
     }
 }

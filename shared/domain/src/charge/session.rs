@@ -4,6 +4,8 @@
 //! [no-show-mark](../../RULES.md#no-show-mark), [cancellation](../../RULES.md#cancellation).
 
 use crate::ids::{BookingId, ProfileId};
+use crate::launch::booking::BookingStatus;
+use crate::launch::classroom::Classroom;
 use crate::launch::window::{JoinPolicy, JoinWindow, Schedule};
 use crate::money::{Money, Share};
 use jiff::{SignedDuration, Timestamp};
@@ -219,15 +221,97 @@ fn later(instant: Timestamp, minutes: u32) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// A booking, as far as a session is made from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bookable {
+    /// The client, who pays.
+    pub client: ProfileId,
+    /// The tutor, who teaches and is paid.
+    pub tutor: ProfileId,
+    /// The booking's status, from `bookings.status`.
+    pub status: BookingStatus,
+    /// When the lesson is planned; `None` if the booking has no time.
+    pub schedule: Option<Schedule>,
+    /// The lesson's price; `None` if the booking has none yet.
+    pub price: Option<Money>,
+    /// Whether the booking was confirmed before its start, or an operator let a later confirmation count.
+    pub is_agreed: bool,
+    /// Whether the tutor has a connected meeting provider.
+    pub is_connected: bool,
+}
+
+/// Why no session can be made from a booking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BookingRefusal {
+    /// The platform gave it a status that we do not know.
+    #[error("the booking's status is unknown")]
+    UnknownStatus,
+    /// It is still to be confirmed, or it is over or called off.
+    #[error("the booking is not confirmed")]
+    NotConfirmed,
+    /// It was confirmed only after its start, and an operator has not accepted that.
+    #[error("the booking was confirmed too late")]
+    ConfirmedLate,
+    /// Its tutor has no connected meeting provider.
+    #[error("the tutor is not connected")]
+    NotConnected,
+    /// It has no start or no length.
+    #[error("the booking has no time")]
+    WithoutTime,
+    /// It has no price.
+    #[error("the booking has no price")]
+    WithoutPrice,
+}
+
+impl Bookable {
+    /// The session of this booking, sold under `policy` and held in `classroom`; or why it has none.
+    pub fn session(
+        &self,
+        booking: BookingId,
+        policy: SessionPolicy,
+        classroom: Classroom,
+    ) -> Result<Session, BookingRefusal> {
+        match self.status {
+            BookingStatus::Confirmed => {}
+            BookingStatus::Unknown => return Err(BookingRefusal::UnknownStatus),
+            BookingStatus::Pending | BookingStatus::Completed | BookingStatus::Cancelled => {
+                return Err(BookingRefusal::NotConfirmed);
+            }
+        }
+        if !self.is_agreed {
+            return Err(BookingRefusal::ConfirmedLate);
+        }
+        if !self.is_connected {
+            return Err(BookingRefusal::NotConnected);
+        }
+
+        Ok(Session {
+            booking,
+            client: self.client,
+            tutor: self.tutor,
+            schedule: self.schedule.ok_or(BookingRefusal::WithoutTime)?,
+            price: self.price.ok_or(BookingRefusal::WithoutPrice)?,
+            policy,
+            is_entered_through_us: classroom.is_entered_through_us(),
+        })
+    }
+}
+
 /// Why a person may not do something with a session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SessionRefusal {
     /// The tutor has to wait longer.
     #[error("the student may still come")]
     TooEarly(Timestamp),
-    /// The planned time is over, or the session has begun.
-    #[error("it is too late for that")]
-    TooLate,
+    /// The planned time is over.
+    #[error("the session is over")]
+    Over,
+    /// Its time has come, or tutor and learner have met.
+    #[error("the session has begun")]
+    Begun,
+    /// Somebody else than its tutor asks for what only the tutor may do.
+    #[error("only the tutor may do that")]
+    NotTheTutor,
     /// It has an outcome already.
     #[error("the session is settled")]
     Settled(SessionStatus),
@@ -237,6 +321,15 @@ pub enum SessionRefusal {
 }
 
 impl Session {
+    /// Allows what only the tutor may do.
+    pub fn allow_tutor(&self, person: ProfileId) -> Result<(), SessionRefusal> {
+        if person == self.tutor {
+            Ok(())
+        } else {
+            Err(SessionRefusal::NotTheTutor)
+        }
+    }
+
     /// Allows marking a no-show: after the wait, until the planned end. Whether anything that is known speaks against
     /// the mark is for [`crate::charge::settlement::contradicts_mark`].
     pub fn allow_no_show(&self, status: SessionStatus, now: Timestamp) -> Result<(), SessionRefusal> {
@@ -244,7 +337,7 @@ impl Session {
         match status {
             status if status.is_final() => Err(SessionRefusal::Settled(status)),
             _ if now < from => Err(SessionRefusal::TooEarly(from)),
-            _ if now > self.charge_scheduled_at() => Err(SessionRefusal::TooLate),
+            _ if now > self.charge_scheduled_at() => Err(SessionRefusal::Over),
             _ => Ok(()),
         }
     }
@@ -253,7 +346,7 @@ impl Session {
     pub fn allow_withdrawal(&self, status: SessionStatus, now: Timestamp) -> Result<(), SessionRefusal> {
         match status {
             status if status.is_final() => Err(SessionRefusal::Settled(status)),
-            _ if now >= self.charge_scheduled_at() => Err(SessionRefusal::TooLate),
+            _ if now >= self.charge_scheduled_at() => Err(SessionRefusal::Over),
             _ => Ok(()),
         }
     }
@@ -267,7 +360,7 @@ impl Session {
     ) -> Result<(), SessionRefusal> {
         match status {
             status if status.is_final() => Err(SessionRefusal::Settled(status)),
-            _ if have_met || now >= self.schedule.starts_at() => Err(SessionRefusal::TooLate),
+            _ if have_met || now >= self.schedule.starts_at() => Err(SessionRefusal::Begun),
             _ => Ok(()),
         }
     }

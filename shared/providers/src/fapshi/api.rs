@@ -2,12 +2,13 @@
 
 use super::webhook::Notice;
 use crate::address::below;
-use crate::error::{Answer, VendorError};
+use crate::answer::Answer;
 use domain::charge::finding::{Finding, Opened, Outcome, Paid, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use iso_currency::Currency;
 use platform::config::Env;
+use platform::outbound::VendorError;
 use platform::secrets::Secret;
 use platform::{invocation, outbound};
 use reqwest::{Method, RequestBuilder};

@@ -2,11 +2,12 @@
 
 use super::id_text;
 use crate::address::below;
-use crate::error::{Answer, VendorError, read};
+use crate::answer::{Answer, read};
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::launch::window::JoinWindow;
 use domain::people::Role;
 use platform::config::Env;
+use platform::outbound::VendorError;
 use platform::secrets::Secret;
 use platform::{invocation, outbound};
 use reqwest::{Method, RequestBuilder};

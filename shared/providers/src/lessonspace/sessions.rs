@@ -5,11 +5,12 @@
 
 use super::api::Lessonspace;
 use super::id_text;
-use crate::error::{VendorError, read};
+use crate::answer::read;
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::prove::evidence::{Did, Evidence, Mark, Span};
 use jiff::{SignedDuration, Timestamp};
 use platform::invocation;
+use platform::outbound::VendorError;
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

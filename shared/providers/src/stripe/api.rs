@@ -6,12 +6,13 @@ use super::objects::{
 };
 use super::webhook::Subject;
 use crate::address::below;
-use crate::error::{Answer, VendorError};
+use crate::answer::Answer;
 use domain::charge::finding::{Finding, Opened, Outcome, Refunded};
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use jiff::{SignedDuration, Timestamp};
 use platform::config::Env;
+use platform::outbound::VendorError;
 use platform::secrets::Secret;
 use platform::{invocation, outbound};
 use reqwest::{Method, RequestBuilder, StatusCode};

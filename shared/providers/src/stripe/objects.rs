@@ -1,11 +1,11 @@
 //! Stripe's objects, as far as we read them, and what they mean to us.
 
-use crate::error::VendorError;
 use domain::charge::finding::{Card, Declined, Dispute, Finding, Outcome, Paid, Refunded};
 use domain::charge::retry::Advice;
 use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use iso_currency::Currency;
+use platform::outbound::VendorError;
 use serde::Deserialize;
 
 /// The marks that we put on objects at Stripe, to know them again.

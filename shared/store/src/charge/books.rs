@@ -1,21 +1,18 @@
 //! Enters into the books what gateways told: once, and together with its ledger entries, what the client is
 //! told and the next look at the booking's tab.
 
-use crate::jobs::LookAtTab;
 use crate::prove::inbox::{self, Event};
 use domain::charge::finding::{Declined, Dispute, Finding, Outcome, Paid, Refunded};
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::PaymentStatus;
 use domain::charge::retry::try_again_at;
-use domain::ids::{BookingId, PaymentId, RefundId};
+use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
-use serde_json::Value;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
 
 /// Whether a finding could be entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +36,15 @@ impl Entered {
     }
 }
 
-/// Enters what a gateway found. Entering it again changes nothing.
+/// Enters what a gateway found, and writes `look` for each tab that it may change. Entering it again changes
+/// nothing.
 pub async fn enter(
     database: &Database,
     finding: &Finding,
-    ids: &Ids,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<Entered, DatabaseError> {
-    match Entry::of(finding, ids, now) {
+    match Entry::of(finding, look, now) {
         Some(entry) => Entered::read(&database.query(entry.sql, &entry.params()).await?),
         None => Ok(Entered::Yes),
     }
@@ -58,10 +56,10 @@ pub async fn enter_with(
     database: &Database,
     finding: &Finding,
     event: &Event<'_>,
-    ids: &Ids,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<Entered, DatabaseError> {
-    let Some(entry) = Entry::of(finding, ids, now) else {
+    let Some(entry) = Entry::of(finding, look, now) else {
         inbox::record_alone(database, event, now).await?;
         return Ok(Entered::Yes);
     };
@@ -85,28 +83,26 @@ struct Entry {
 
 impl Entry {
     /// The statement for what a gateway found; `None` if that changes nothing here.
-    fn of(finding: &Finding, ids: &Ids, now: Timestamp) -> Option<Self> {
+    fn of(finding: &Finding, look: &Draft, now: Timestamp) -> Option<Self> {
         match finding {
-            Finding::Payment(payment, outcome) => Self::payment(*payment, outcome, ids, now),
+            Finding::Payment(payment, outcome) => Self::payment(*payment, outcome, look, now),
             Finding::Refund(refund, refunded) => Some(Self::refund(*refund, refunded, now)),
-            Finding::Dispute(dispute) => Some(Self::dispute(dispute, ids, now)),
+            Finding::Dispute(dispute) => Some(Self::dispute(dispute, look, now)),
             Finding::NotOurs => None,
         }
     }
 
-    fn payment(payment: PaymentId, outcome: &Outcome, ids: &Ids, now: Timestamp) -> Option<Self> {
-        // A gateway does not name the booking, so the job has no real one yet: the statement puts it in.
-        let job = || LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
+    fn payment(payment: PaymentId, outcome: &Outcome, look: &Draft, now: Timestamp) -> Option<Self> {
         match outcome {
-            Outcome::Paid(paid) => Some(Self::paid(payment, paid, job(), now)),
-            Outcome::Declined(declined) => Some(Self::declined(payment, declined, job(), now)),
+            Outcome::Paid(paid) => Some(Self::paid(payment, paid, look, now)),
+            Outcome::Declined(declined) => Some(Self::declined(payment, declined, look, now)),
             Outcome::Expired => Some(Self::given_up(payment, PaymentStatus::Closed, "expired", now)),
             Outcome::Failed(reason) => Some(Self::given_up(payment, PaymentStatus::Failed, reason, now)),
             Outcome::Open => None,
         }
     }
 
-    fn paid(payment: PaymentId, paid: &Paid, job: Value, now: Timestamp) -> Self {
+    fn paid(payment: PaymentId, paid: &Paid, look: &Draft, now: Timestamp) -> Self {
         let card = paid.card.as_ref();
         let (fee, fee_currency) = parts(paid.fee);
 
@@ -121,14 +117,14 @@ impl Entry {
                 (Box::new(now), Type::TIMESTAMPTZ),
                 (Box::new(card.map(|card| card.customer.clone())), Type::TEXT),
                 (Box::new(card.map(|card| card.card.clone())), Type::TEXT),
-                (Box::new(job), Type::JSONB),
+                (Box::new(look.json().clone()), Type::JSONB),
                 (Box::new(fee), Type::INT8),
                 (Box::new(fee_currency), Type::TEXT),
             ],
         }
     }
 
-    fn declined(payment: PaymentId, declined: &Declined, job: Value, now: Timestamp) -> Self {
+    fn declined(payment: PaymentId, declined: &Declined, look: &Draft, now: Timestamp) -> Self {
         let next_try_at = try_again_at(declined.attempt, declined.advice, now);
         Self {
             sql: DECLINED,
@@ -138,7 +134,7 @@ impl Entry {
                 (Box::new(declined.reason.clone()), Type::TEXT),
                 (Box::new(next_try_at), Type::TIMESTAMPTZ),
                 (Box::new(now), Type::TIMESTAMPTZ),
-                (Box::new(job), Type::JSONB),
+                (Box::new(look.json().clone()), Type::JSONB),
             ],
         }
     }
@@ -177,10 +173,8 @@ impl Entry {
         }
     }
 
-    fn dispute(dispute: &Dispute, ids: &Ids, now: Timestamp) -> Self {
+    fn dispute(dispute: &Dispute, look: &Draft, now: Timestamp) -> Self {
         let (fee, fee_currency) = parts(dispute.fee);
-        // The job's booking is not real: the statement replaces it by the disputed payment's.
-        let job = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
 
         Self {
             sql: DISPUTED,
@@ -198,7 +192,7 @@ impl Entry {
                 (Box::new(dispute.reinstated.minor()), Type::INT8),
                 (Box::new(fee), Type::INT8),
                 (Box::new(fee_currency), Type::TEXT),
-                (Box::new(job), Type::JSONB),
+                (Box::new(look.json().clone()), Type::JSONB),
             ],
         }
     }

@@ -1,10 +1,8 @@
 //! Sessions, what they cost, and the money.
 
 pub mod books;
-pub mod charging;
 pub mod explaining;
 pub mod paying;
-pub mod policy;
 pub mod refunds;
 pub mod sessions;
 pub mod settling;

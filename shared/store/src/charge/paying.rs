@@ -1,6 +1,5 @@
 //! Paying ahead, and leaving a card: what a client orders, what they agree to, and what they see of it.
 
-use crate::jobs::LookAtTab;
 use crate::rows::{amount, money, word};
 use domain::charge::finding::Outcome;
 use domain::charge::gateway::Gateway;
@@ -10,7 +9,7 @@ use domain::launch::booking::BookingStatus;
 use domain::money::Money;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -178,23 +177,22 @@ pub struct Agreement {
     pub up_to: Option<Money>,
 }
 
-/// Lets the client's card on file pay for the tutor of `booking`; `None` for strangers.
+/// Lets the client's card on file pay for the tutor of `booking`, and writes `look` if a charge has waited for
+/// that; `None` for strangers.
 pub async fn agree(
     database: &Database,
     booking: BookingId,
     person: ProfileId,
     up_to_minor: Option<i64>,
-    ids: &Ids,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<Option<Agreement>, DatabaseError> {
-    // A charge that waited for this agreement is collected now: the statement puts its booking into the job.
-    let job = LookAtTab::envelope(booking, ids, now);
     let params: [Param<'_>; 5] = [
         (&booking.0, Type::UUID),
         (&person.0, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
         (&up_to_minor, Type::INT8),
-        (&job, Type::JSONB),
+        (look.json(), Type::JSONB),
     ];
 
     let row = database.query_opt(AGREE, &params).await?;

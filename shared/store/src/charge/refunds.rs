@@ -1,14 +1,13 @@
 //! Refunds on their way: looked at before a gateway is asked, withdrawn, or refused for now.
 
-use crate::jobs::{GiveBack, LookAtTab};
 use crate::rows::{amount, word};
 use domain::charge::gateway::Gateway;
 use domain::charge::retry::{refund_again_at, under_way_since};
-use domain::ids::{BookingId, PaymentId, RefundId};
+use domain::ids::{PaymentId, RefundId};
 use domain::money::Money;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -44,18 +43,21 @@ pub struct PendingRefund {
     pub phone: Option<String>,
 }
 
-/// Loads a refund and writes down that its gateway may be asked from now on; `None` if nothing is to be done
-/// about it now, because it has its end, or waits for an operator or for its next try.
+/// Loads a refund, as `message` has asked for it, and writes down that its gateway may be asked from now on;
+/// `None` if nothing is to be done about it now, because it has its end, or waits for an operator or for its
+/// next try.
 pub async fn look_at(
     database: &Database,
     refund: RefundId,
+    message: Uuid,
     now: Timestamp,
 ) -> Result<Option<PendingRefund>, DatabaseError> {
     let under_way_since = under_way_since(now);
-    let params: [Param<'_>; 3] = [
+    let params: [Param<'_>; 4] = [
         (&refund.0, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
         (&under_way_since, Type::TIMESTAMPTZ),
+        (&message, Type::UUID),
     ];
     let row = database.query_opt(LOOK_AT, &params).await?;
     row.as_ref().map(read).transpose()
@@ -78,30 +80,29 @@ fn read(row: &Row) -> Result<PendingRefund, DatabaseError> {
 }
 
 /// Withdraws a refund that is not due any more and that its gateway was not asked for, and asks for another look at the
-/// tab. $1 refund, $2 since when it was written down that it may be asked, $3 now, $4 a job of any tab.
+/// tab. $1 refund, $2 since when it was written down that it may be asked, $3 now, $4 draft of the job that looks at a
+/// booking's tab.
 pub const WITHDRAW: &str = "
     WITH withdrawn AS (
         UPDATE refunds SET status = 'closed', reason = 'not_due', settled_at = $3, look_at = NULL
-        WHERE id = $1 AND status = 'opening' AND asked_at = $2 RETURNING booking_id)
-    INSERT INTO outbox (id, queue, envelope, due_at)
-    SELECT gen_random_uuid(), 'payments',
-           jsonb_set(jsonb_set($4, '{payload,booking_id}', to_jsonb(booking_id)), '{id}', to_jsonb(gen_random_uuid())), $3
-    FROM withdrawn RETURNING id";
+        WHERE id = $1 AND status = 'opening' AND asked_at = $2 RETURNING booking_id),
+    job AS (
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
+        SELECT gen_random_uuid(), $4::jsonb ->> 'queue', about($4, booking_id), $3, senders_turn($3) FROM withdrawn RETURNING *)
+    SELECT jsonb_agg(as_posted(id, queue, envelope)) AS posted FROM job";
 
 /// Withdraws a refund that is not due any more, and that nobody has asked for since `due` was read.
 pub async fn withdraw(
     database: &Database,
     due: &PendingRefund,
-    ids: &Ids,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    // The job's booking is not real: the statement replaces it by the refund's.
-    let job = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
     let params: [Param<'_>; 4] = [
         (&due.id.0, Type::UUID),
         (&due.asked_since, Type::TIMESTAMPTZ),
         (&now, Type::TIMESTAMPTZ),
-        (&job, Type::JSONB),
+        (look.json(), Type::JSONB),
     ];
     database.query(WITHDRAW, &params).await.map(drop)
 }
@@ -115,11 +116,10 @@ pub async fn refused(
     database: &Database,
     due: &PendingRefund,
     reason: &str,
-    ids: &Ids,
+    give_back: &Draft,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
     let next_try_at = refund_again_at(due.refusals, now);
-    let job = GiveBack::envelope(due.id, ids, now);
 
     let params: [Param<'_>; 6] = [
         (&due.id.0, Type::UUID),
@@ -127,7 +127,7 @@ pub async fn refused(
         (&reason, Type::TEXT),
         (&next_try_at, Type::TIMESTAMPTZ),
         (&now, Type::TIMESTAMPTZ),
-        (&job, Type::JSONB),
+        (give_back.json(), Type::JSONB),
     ];
 
     database.query(REFUSED, &params).await.map(drop)

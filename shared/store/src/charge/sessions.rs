@@ -1,9 +1,10 @@
 //! Sessions: made once from a booking, read, and marked.
 
 use crate::rows::{as_json, currency, json, word};
-use domain::charge::session::{Session, SessionPolicy, SessionStatus};
+use domain::charge::session::{Bookable, Session, SessionPolicy, SessionStatus};
 use domain::charge::settlement::Facts;
 use domain::ids::{BookingId, ProfileId};
+use domain::launch::booking::BookingStatus;
 use domain::launch::classroom::Classroom;
 use domain::launch::window::Schedule;
 use domain::money::Money;
@@ -22,31 +23,12 @@ pub const FOR_BOOKING: &str = "
                SELECT FROM platform_connections c WHERE c.tutor_id = b.tutor_id AND c.is_connected) AS is_connected
     FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id)";
 
-/// What a session is made from, and whether it may be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionSource {
-    /// The client, who pays.
-    pub client: ProfileId,
-    /// The tutor, who teaches and is paid.
-    pub tutor: ProfileId,
-    /// The booking's status, from `bookings.status`.
-    pub status: domain::launch::booking::BookingStatus,
-    /// When the lesson is planned; `None` if the booking has no time.
-    pub schedule: Option<Schedule>,
-    /// The lesson's price; `None` if the booking has none yet.
-    pub price: Option<Money>,
-    /// Whether the booking was confirmed before its start, or an operator let a later confirmation count.
-    pub is_agreed: bool,
-    /// Whether the tutor has a connected meeting provider.
-    pub is_connected: bool,
-}
-
 /// Loads what a session would be made from; `None` for anybody but the booking's client and tutor.
 pub async fn for_booking(
     database: &Database,
     booking: BookingId,
     person: ProfileId,
-) -> Result<Option<SessionSource>, DatabaseError> {
+) -> Result<Option<Bookable>, DatabaseError> {
     let params: [Param<'_>; 2] = [(&booking.0, Type::UUID), (&person.0, Type::UUID)];
     let Some(row) = database.query_opt(FOR_BOOKING, &params).await? else {
         return Ok(None);
@@ -62,10 +44,10 @@ pub async fn for_booking(
     let price =
         Option::zip(price, code).and_then(|(minor, code)| Some(Money::new(minor, currency(code).ok()?)));
 
-    Ok(Some(SessionSource {
+    Ok(Some(Bookable {
         client: ProfileId(column(&row, "client_id")?),
         tutor: ProfileId(column(&row, "tutor_id")?),
-        status: domain::launch::booking::BookingStatus::from(column::<&str>(&row, "status")?),
+        status: BookingStatus::from(column::<&str>(&row, "status")?),
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
         price,
         is_agreed: column(&row, "is_agreed")?,

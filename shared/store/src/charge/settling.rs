@@ -2,13 +2,13 @@
 //! ledger entries stand or fall together, and they count only if nobody else has decided meanwhile.
 
 use super::sessions::{StoredSession, read};
-use crate::jobs::LookAtTab;
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::Collects;
 use domain::charge::settlement::{Settlement, Verdict};
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
 use platform::ids::Ids;
+use platform::outbox::Draft;
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -40,6 +40,7 @@ pub async fn settle_due(
     settle: impl Fn(&StoredSession) -> Verdict,
     most: i64,
     collects: Collects,
+    look: &Draft,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<usize, FailedBatch> {
@@ -88,11 +89,11 @@ pub async fn settle_due(
     let columns = Columns {
         later,
         aside: unreadable,
-        ..Columns::of(&decisions, &by, ids, now)
+        ..Columns::of(&decisions, &by, ids)
     };
 
     transaction
-        .commit(DECIDE, &columns.params(&now, &gateway))
+        .commit(DECIDE, &columns.params(look, &now, &gateway))
         .await
         .map_err(unsettled)?;
     Ok(rows.len())
@@ -118,27 +119,32 @@ pub async fn decide(
     decision: Decision<'_>,
     by: &Value,
     collects: Collects,
+    look: &Draft,
     ids: &Ids,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
     let decisions = [decision];
-    let (columns, gateway) = (
-        Columns::of(&decisions, by, ids, now),
-        collecting_gateway(collects),
-    );
-    let decided = database.query(DECIDE, &columns.params(&now, &gateway)).await?;
+    let (columns, gateway) = (Columns::of(&decisions, by, ids), collecting_gateway(collects));
+    let decided = database
+        .query(DECIDE, &columns.params(look, &now, &gateway))
+        .await?;
     Ok(!decided.is_empty())
 }
 
 /// Sets aside a session that the database refuses to settle, for a person to look at.
-pub async fn set_aside(database: &Database, session: Uuid, now: Timestamp) -> Result<(), DatabaseError> {
+pub async fn set_aside(
+    database: &Database,
+    session: Uuid,
+    look: &Draft,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
     tracing::error!(session_id = %session, "a session cannot be settled");
     let columns = Columns {
         aside: vec![session],
         ..Columns::default()
     };
     database
-        .query(DECIDE, &columns.params(&now, &None))
+        .query(DECIDE, &columns.params(look, &now, &None))
         .await
         .map(drop)
 }
@@ -156,13 +162,12 @@ struct Columns<'a> {
     explanations: Vec<Value>,
     by: Vec<&'a Value>,
     cancellations: Vec<Option<Timestamp>>,
-    jobs: Vec<Value>,
     later: (Vec<Uuid>, Vec<Option<Timestamp>>),
     aside: Vec<Uuid>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(decisions: &'a [Decision<'a>], by: &'a Value, ids: &Ids, now: Timestamp) -> Self {
+    fn of(decisions: &'a [Decision<'a>], by: &'a Value, ids: &Ids) -> Self {
         let mut columns = Self::default();
 
         for Decision { stored, settlement } in decisions {
@@ -180,15 +185,17 @@ impl<'a> Columns<'a> {
             columns
                 .cancellations
                 .push(settlement.explanation.known.cancelled_at);
-            columns
-                .jobs
-                .push(LookAtTab::envelope(stored.session.booking, ids, now));
         }
 
         columns
     }
 
-    fn params<'b>(&'b self, now: &'b Timestamp, gateway: &'b CollectingGateway) -> [Param<'b>; 16] {
+    fn params<'b>(
+        &'b self,
+        look: &'b Draft,
+        now: &'b Timestamp,
+        gateway: &'b CollectingGateway,
+    ) -> [Param<'b>; 16] {
         [
             (&self.sessions, Type::UUID_ARRAY),
             (&self.decisions, Type::INT4_ARRAY),
@@ -200,7 +207,7 @@ impl<'a> Columns<'a> {
             (&self.explanations, Type::JSONB_ARRAY),
             (&self.by, Type::JSONB_ARRAY),
             (&self.cancellations, Type::TIMESTAMPTZ_ARRAY),
-            (&self.jobs, Type::JSONB_ARRAY),
+            (look.json(), Type::JSONB),
             (now, Type::TIMESTAMPTZ),
             (gateway, Type::TEXT),
             (&self.later.0, Type::UUID_ARRAY),

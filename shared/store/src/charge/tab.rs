@@ -1,6 +1,5 @@
 //! A booking's tab: looking at it, and writing down the next step before a gateway hears of it.
 
-use crate::jobs::{GiveBack, LookAtTab};
 use crate::rows::{amount, money, word};
 use domain::charge::finding::Card;
 use domain::charge::gateway::Gateway;
@@ -11,7 +10,7 @@ use domain::ids::{BookingId, PaymentId, ProfileId, RefundId};
 use domain::money::Money;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -66,17 +65,20 @@ pub struct GatewayPayment {
     pub is_written_down: bool,
 }
 
-/// Looks at a booking's tab; `None` if there is no such booking or it has no price.
+/// Looks at a booking's tab, as `message` has asked for it; `None` if there is no such booking or it has no
+/// price.
 pub async fn look_at_tab(
     database: &Database,
     booking: BookingId,
+    message: Uuid,
     now: Timestamp,
 ) -> Result<Option<LoadedTab>, DatabaseError> {
     let under_way_since = under_way_since(now);
-    let params: [Param<'_>; 3] = [
+    let params: [Param<'_>; 4] = [
         (&booking.0, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
         (&under_way_since, Type::TIMESTAMPTZ),
+        (&message, Type::UUID),
     ];
 
     let rows = database.query(LOOK_AT_TAB, &params).await?;
@@ -200,8 +202,8 @@ pub struct Closing<'a> {
     pub open: &'a LoadedTab,
     /// The collections to give up.
     pub given_up: &'a [PaymentId],
-    /// The refund to decide; `None` if nothing goes back.
-    pub refund: Option<&'a Refund>,
+    /// The refund to decide, with its id; `None` if nothing goes back.
+    pub refund: Option<(RefundId, &'a Refund)>,
     /// In minor units. A larger refund waits for an operator if its phone is not known to be the payer's.
     pub review_above_minor: i64,
 }
@@ -210,8 +212,9 @@ pub struct Closing<'a> {
 /// the tab was looked at. Whoever did that has asked for another look.
 pub async fn close(
     database: &Database,
-    settling: Closing<'_>,
-    ids: &Ids,
+    closing: Closing<'_>,
+    give_back: &Draft,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
     let Closing {
@@ -220,21 +223,19 @@ pub async fn close(
         given_up,
         refund,
         review_above_minor,
-    } = settling;
+    } = closing;
 
     let at_gateways = open.at_gateways.iter().filter(|line| given_up.contains(&line.id));
     let (given_up, asked_since): (Vec<Uuid>, Vec<Option<Timestamp>>) =
         at_gateways.map(|line| (line.id.0, line.asked_since)).unzip();
 
-    let id = refund.map(|_| ids.next());
+    let (id, refund) = (refund.map(|(id, _)| id.0), refund.map(|(_, refund)| refund));
     // A refund has its number in the booking, so of two that were decided side by side only one is inserted.
     let ordinal = open.refunds.saturating_add(1);
     let payment = refund.map(|refund| refund.payment.0);
     let minor = refund.map(|refund| refund.amount.minor());
     let code = refund.map(|refund| refund.amount.currency().code());
 
-    let job = id.map(|id| GiveBack::envelope(RefundId(id), ids, now));
-    let again = LookAtTab::envelope(booking, ids, now);
     let due = open.tab.due.minor();
 
     let params: [Param<'_>; 13] = [
@@ -246,8 +247,8 @@ pub async fn close(
         (&minor, Type::INT8),
         (&code, Type::TEXT),
         (&now, Type::TIMESTAMPTZ),
-        (&job, Type::JSONB),
-        (&again, Type::JSONB),
+        (give_back.json(), Type::JSONB),
+        (look.json(), Type::JSONB),
         (&asked_since, Type::TIMESTAMPTZ_ARRAY),
         (&due, Type::INT8),
         (&review_above_minor, Type::INT8),
@@ -258,15 +259,18 @@ pub async fn close(
 }
 
 /// Withdraws the refunds of a booking that no gateway was asked for yet, and asks for another look at the tab, if what is
-/// due is still what was seen. $1 booking, $2 due, $3 now, $4 a look at the tab.
+/// due is still what was seen. $1 booking, $2 due, $3 now, $4 draft of the job that looks at a booking's tab.
 pub const WITHDRAW_UNASKED: &str = "
     WITH withdrawn AS (
         UPDATE refunds r SET status = 'closed', reason = 'not_due', settled_at = $3, look_at = NULL
         FROM bookings b CROSS JOIN LATERAL due(b, $3::timestamptz) d
         WHERE b.id = $1 AND d.minor = $2::bigint AND r.booking_id = b.id AND is_unasked(r)
-        RETURNING r.id)
-    INSERT INTO outbox (id, queue, envelope, due_at)
-    SELECT gen_random_uuid(), 'payments', $4, $3 WHERE EXISTS (SELECT FROM withdrawn) RETURNING id";
+        RETURNING r.id),
+    job AS (
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
+        SELECT gen_random_uuid(), $4::jsonb ->> 'queue', about($4, $1), $3, senders_turn($3)
+        WHERE EXISTS (SELECT FROM withdrawn) RETURNING *)
+    SELECT jsonb_agg(as_posted(id, queue, envelope)) AS posted FROM job";
 
 /// Withdraws the refunds of a tab that no gateway was asked for yet, because the money that they would give
 /// back is due by now.
@@ -274,16 +278,15 @@ pub async fn withdraw_unasked(
     database: &Database,
     booking: BookingId,
     open: &LoadedTab,
-    ids: &Ids,
+    look: &Draft,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
     let due = open.tab.due.minor();
-    let job = LookAtTab::envelope(booking, ids, now);
     let params: [Param<'_>; 4] = [
         (&booking.0, Type::UUID),
         (&due, Type::INT8),
         (&now, Type::TIMESTAMPTZ),
-        (&job, Type::JSONB),
+        (look.json(), Type::JSONB),
     ];
     database.query(WITHDRAW_UNASKED, &params).await.map(drop)
 }

@@ -1,13 +1,10 @@
 //! Payments and refunds of which no gateway has told the end: looked at again, and counted.
 
-use crate::jobs::{GiveBack, LookAtTab};
-use domain::ids::{BookingId, RefundId};
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use uuid::Uuid;
 
 /// Claims payments and refunds that have no end yet and are due for a look, asks for that look, and sets when
 /// the next is due. Each wait is twice as long as the one before, up to a day.
@@ -28,18 +25,15 @@ pub struct Reconciled {
 pub async fn reconcile(
     database: &Database,
     most: i64,
-    ids: &Ids,
+    look: &Draft,
+    give_back: &Draft,
     now: Timestamp,
 ) -> Result<Reconciled, DatabaseError> {
-    // The ids in both jobs are not real: the statement replaces them by those of the bookings and refunds.
-    let tab = LookAtTab::envelope(BookingId(Uuid::nil()), ids, now);
-    let refund = GiveBack::envelope(RefundId(Uuid::nil()), ids, now);
-
     let params: [Param<'_>; 4] = [
         (&now, Type::TIMESTAMPTZ),
         (&most, Type::INT8),
-        (&tab, Type::JSONB),
-        (&refund, Type::JSONB),
+        (look.json(), Type::JSONB),
+        (give_back.json(), Type::JSONB),
     ];
 
     let row = database.query_opt(RECONCILE, &params).await?;

@@ -2,18 +2,13 @@
 //! the end.
 
 use crate::charge::sessions::Rules;
-use crate::jobs::{ASK, AskProvider};
-use crate::rows::as_json;
 use domain::charge::session::SessionPolicy;
-use domain::ids::BookingId;
 use domain::launch::classroom::Classroom;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
-use platform::ids::Ids;
-use platform::queue::Envelope;
+use platform::outbox::Draft;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use uuid::Uuid;
 
 /// Makes the sessions of bookings that are agreed and priced and have none. Has providers asked about rooms
 /// whose time for that has come: at the planned end, when the room has closed, and from then on after five
@@ -47,17 +42,10 @@ pub async fn tend(
     classroom: Classroom,
     policy: &SessionPolicy,
     most: i64,
-    ids: &Ids,
+    ask: &Draft,
     now: Timestamp,
 ) -> Result<TendingReport, DatabaseError> {
     let (rules, provider) = (Rules::of(policy), classroom.word());
-
-    // The job's booking is not real: the statement replaces it by each room's.
-    let none = AskProvider {
-        booking_id: BookingId(Uuid::nil()),
-    };
-    let job = as_json(&Envelope::at(ASK, ASK, none, now, ids.next()));
-
     let params: [Param<'_>; 7] = [
         (&now, Type::TIMESTAMPTZ),
         (&most, Type::INT8),
@@ -65,7 +53,7 @@ pub async fn tend(
         (&rules.wait, Type::TEXT),
         (&rules.minimum, Type::TEXT),
         (&rules.whole, Type::JSONB),
-        (&job, Type::JSONB),
+        (ask.json(), Type::JSONB),
     ];
 
     let row = database.query_opt(TEND, &params).await?;

@@ -13,8 +13,11 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 /// Loads what is known when an event arrives: one row, whether or not anything is known. The empty subselect
-/// gives that row. $1: provider or NULL. $2: event's id or NULL. $3: booking.
+/// gives that row. A message that came through the outbox is marked as arrived.
+///
+/// $1: provider or NULL. $2: event's id or NULL. $3: booking. $4: id of the message. $5: now.
 pub const LOAD: &str = "
+    WITH arrived AS (UPDATE outbox SET sent_at = $5 WHERE id = $4 AND sent_at IS NULL)
     SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id, b.room_key,
            b.session_start_time, b.session_duration, b.tutor_id, b.evidence -> 'people' AS people,
            array_remove(ARRAY[b.client_id, b.student_id], NULL) || ARRAY(
@@ -56,17 +59,21 @@ pub struct Room {
     pub has_reported: bool,
 }
 
-/// Loads what is known of an event and its booking, or of a booking alone.
+/// Loads what is known of an event and its booking, or of a booking alone, as `message` has asked for it.
 pub async fn load(
     database: &Database,
     event: Option<&Event<'_>>,
     booking: BookingId,
+    message: Uuid,
+    now: Timestamp,
 ) -> Result<KnownBooking, DatabaseError> {
     let (provider, id) = (event.map(|event| event.provider), event.map(|event| event.id));
-    let params: [Param<'_>; 3] = [
+    let params: [Param<'_>; 5] = [
         (&provider, Type::TEXT),
         (&id, Type::TEXT),
         (&booking.0, Type::UUID),
+        (&message, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
     ];
 
     let row = database

@@ -262,7 +262,7 @@ impl Stage {
             let id = Uuid::new_v4();
             json!({
                 "v": 1, "type": kind, "id": id, "occurred_at": now, "correlation_id": id, "causation_id": null,
-                "dedupe_key": id, "payload": {"body": body},
+                "payload": {"body": body},
             })
         };
         let (stripe, fapshi) = (self.stripe.letters(), self.fapshi.letters());

@@ -4,7 +4,8 @@
 use super::script::{LEARNER, Step, TUTOR};
 use super::stage::{Bill, Item, Said, Stage, Way, What};
 use crate::harness::{owner_url, service_url};
-use apply_event::{ApplyEvent, Incoming};
+use apply_classroom_event::ApplyClassroomEvent;
+use apply_gateway_event::ApplyGatewayEvent;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
 use domain::charge::payment::{Collects, Method};
@@ -16,10 +17,12 @@ use domain::people::Role;
 use domain::prove::evidence::Side;
 use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
+use jobs::messages::{AskProvider, GiveBack, LookAtTab};
+use jobs::settling::Settling;
 use platform::batch::{Job, JobError, Message};
 use platform::database::Database;
 use platform::ids::Ids;
-use providers::error::VendorError;
+use platform::outbound::VendorError;
 use providers::fapshi;
 use providers::gateways::Gateways;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig};
@@ -32,7 +35,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use step_tab::StepTab;
 use store::charge::books;
-use store::charge::charging::Charging;
 use store::charge::paying::{self, Order, OrderOutcome, PaymentToMake};
 use store::charge::sessions::{self, StoredSession};
 use store::keep::following;
@@ -57,10 +59,11 @@ struct Hands {
 
 pub(super) struct Worker {
     pub(super) stage: Arc<Stage>,
-    pub(super) charging: Charging,
+    pub(super) settling: Settling,
     pub(super) owner: Client,
     pub(super) tutor: ProfileId,
-    apply: ApplyEvent,
+    classroom: ApplyClassroomEvent,
+    gateway: ApplyGatewayEvent,
     /// Two environments of the same functions, so that both copies of a message can be worked on at the same instant.
     hands: [Hands; 2],
     ids: Ids,
@@ -90,15 +93,20 @@ impl Worker {
             },
         });
         let gateways = gateways();
-        let apply = ApplyEvent {
+        let classroom = ApplyClassroomEvent {
             database: database(),
             lessonspace: Lessonspace::new(LessonspaceConfig::from_env(&mut stage.env()).unwrap()),
             room_secret: stage.env().secret("LESSONSPACE_SECRET").unwrap(),
+            ids: ids(),
+            clock: clock.clone(),
+        };
+        let gateway = ApplyGatewayEvent {
+            database: database(),
             gateways,
             ids: ids(),
             clock: clock.clone(),
         };
-        let charging = Charging {
+        let settling = Settling {
             database: database(),
             collects: Collects::Firstbell,
             ids: ids(),
@@ -106,10 +114,11 @@ impl Worker {
         };
         Self {
             stage: Arc::clone(stage),
-            charging,
+            settling,
             owner: owner(&owner_url(name)).await,
             tutor,
-            apply,
+            classroom,
+            gateway,
             hands,
             ids: ids(),
         }
@@ -145,10 +154,12 @@ impl Worker {
             Step::CallOff(number) => self.call_off(number).await,
             Step::ConfirmAgain(number) => self.confirm_again(number).await,
             Step::Move(number) => self.move_it(number).await,
-            Step::Settle => drop(self.charging.run().await),
+            Step::Settle => drop(self.settling.run().await),
             Step::Tend => self.tend().await,
             Step::Reconcile => {
-                drop(overdue::reconcile(self.database(), MOST, &self.ids, self.now()).await);
+                let (now, ids) = (self.now(), &self.ids);
+                let (look, give_back) = (LookAtTab::draft(ids, now), GiveBack::draft(ids, now));
+                drop(overdue::reconcile(self.database(), MOST, &look, &give_back, now).await);
             }
             Step::CatchUp => drop(following::catch_up(self.database(), 1_000, self.now()).await),
             Step::Outside => {
@@ -171,7 +182,7 @@ impl Worker {
     }
 
     pub(super) fn database(&self) -> &Database {
-        &self.charging.database
+        &self.settling.database
     }
 
     // The schedules ------------------------------------------------------------------------------------
@@ -184,7 +195,7 @@ impl Worker {
                 Classroom::Lessonspace,
                 &policy,
                 MOST,
-                &self.ids,
+                &AskProvider::draft(&self.ids, now),
                 now,
             )
             .await,
@@ -201,7 +212,8 @@ impl Worker {
 
     /// What is due leaves the outbox, and what gateways have to tell arrives.
     pub(super) async fn post(&self) {
-        let sql = "UPDATE outbox SET sent_at = $1 WHERE sent_at IS NULL AND due_at <= $1 RETURNING envelope";
+        let sql = "UPDATE outbox SET sent_at = $1 WHERE sent_at IS NULL AND due_at <= $1
+                   RETURNING as_posted(id, queue, envelope) -> 'envelope'";
         let jobs = self.owner.query(sql, &[&self.now()]).await.unwrap();
         let jobs = jobs.iter().map(|row| row.get::<_, Value>(0));
         for message in jobs.chain(self.stage.letters()) {
@@ -248,11 +260,12 @@ impl Worker {
                 both.0.and(both.1)
             }
             "give_back" => one.refund.run(Message::read(&body)?).await,
-            _ => self.apply.run(Incoming::read(&body)?).await,
+            "stripe_event" | "fapshi_event" => self.gateway.run(Message::read(&body)?).await,
+            _ => self.classroom.run(Message::read(&body)?).await,
         }
     }
 
-    /// The vendor is asked, as `apply-event` asks it. One that is silent has the message end among the dead letters.
+    /// The vendor is asked, as `apply-classroom-event` asks it. One that is silent has the message end among the dead letters.
     async fn ask(&self, job: &Value) -> Result<(), JobError> {
         let booking: Uuid = job["payload"]["booking_id"].as_str().unwrap().parse().unwrap();
         let number = self.stage.numbers[&booking];
@@ -361,7 +374,7 @@ impl Worker {
             ..stored.facts.clone()
         };
         let by = json!({"by": "client", "person": client});
-        if let Ok(Some(_)) = self.charging.conclude(&stored, &facts, &by).await {
+        if let Ok(Some(_)) = self.settling.conclude(&stored, &facts, &by).await {
             self.stage.say(number, Said::Cancelled);
         }
     }
@@ -438,7 +451,8 @@ impl Worker {
             Ok(opened) => opened,
             Err(VendorError::Permanent { .. }) => {
                 let refused = Finding::Payment(begun.id, Outcome::Failed("refused".into()));
-                drop(books::enter(self.database(), &refused, &self.ids, now).await);
+                let look = LookAtTab::draft(&self.ids, now);
+                drop(books::enter(self.database(), &refused, &look, now).await);
                 return None;
             }
             Err(_) => return None,
@@ -460,7 +474,7 @@ impl Worker {
         order: &Order<'_>,
         now: Timestamp,
     ) -> Result<Opened, VendorError> {
-        let Gateways { stripe, fapshi } = &self.apply.gateways;
+        let Gateways { stripe, fapshi } = &self.gateway.gateways;
         let return_to = "https://app.story/paid".parse().unwrap();
         match (order.method, order.phone) {
             (Method::MobileMoney, Some(phone)) => {
@@ -483,7 +497,7 @@ impl Worker {
 
     /// What was handed out before is looked up before it is handed out again.
     async fn look(&self, begun: &PaymentToMake, method: Method, name: &str, now: Timestamp) {
-        let Gateways { stripe, fapshi } = &self.apply.gateways;
+        let Gateways { stripe, fapshi } = &self.gateway.gateways;
         let found = if method == Method::Card {
             stripe.checkout(name).await.ok()
         } else {
@@ -491,7 +505,8 @@ impl Worker {
             found.map(|found| Finding::Payment(begun.id, found))
         };
         if let Some(found) = found {
-            drop(books::enter(self.database(), &found, &self.ids, now).await);
+            let look = LookAtTab::draft(&self.ids, now);
+            drop(books::enter(self.database(), &found, &look, now).await);
         }
     }
 

@@ -12,7 +12,7 @@
 --   $3   reason: the gateway's code, or our word
 --   $4   time of the next attempt, or NULL: there is none
 --   $5   now
---   $6   job that looks at a tab, as an envelope: the statement puts in the booking's id and a new id
+--   $6   draft of the job that looks at a booking's tab
 
 WITH
     -- Ends the attempt. `reconcile` looks at the collection ten minutes after the next attempt was due, should the job
@@ -35,18 +35,13 @@ WITH
         RETURNING *
     ),
 
-    -- Asks for a look at the tab when the next attempt is due; that look begins it. The inner jsonb_set puts the
-    -- booking's id into the envelope and the outer one a new id.
+    -- Asks for a look at the tab when the next attempt is due; that look begins it.
     again AS (
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT
             gen_random_uuid(),
-            'payments',
-            jsonb_set(
-                jsonb_set($6, '{payload,booking_id}', to_jsonb(booking_id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
+            $6::jsonb ->> 'queue',
+            about($6, booking_id),
             $4
         FROM declined
         WHERE $4::timestamptz IS NOT NULL

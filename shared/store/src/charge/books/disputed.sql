@@ -20,7 +20,7 @@
 --   $11  what it has returned so far, in the smallest unit
 --   $12  gateway's fee for the dispute so far, in the smallest unit of its own currency, or NULL: it does not say
 --   $13  currency of the fee, in which the gateway settles with us (ISO 4217), or NULL: as $12
---   $14  job that looks at a tab, as an envelope: the statement puts in the booking's id and a new id
+--   $14  draft of the job that looks at a booking's tab
 
 WITH
     -- Stores the dispute with its totals, and in the columns `…_step` how much this change has added to each. There is
@@ -142,26 +142,24 @@ WITH
     ),
 
     -- Asks for a look at the booking's tab if money of the payment has moved: what is missing or too much may have
-    -- changed. The fee is between the gateway and us. The inner jsonb_set puts the booking's id into the envelope and
-    -- the outer one a new id.
+    -- changed. The fee is between the gateway and us.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
             gen_random_uuid(),
-            'payments',
-            jsonb_set(
-                jsonb_set($14, '{payload,booking_id}', to_jsonb(p.booking_id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
-            $8
+            $14::jsonb ->> 'queue',
+            about($14, p.booking_id),
+            $8,
+            senders_turn($8)
         FROM disputed d
         JOIN payments p ON p.id = d.payment_id
         WHERE d.withdrawn_step <> 0
            OR d.reinstated_step <> 0
+        RETURNING *
     )
 
--- A dispute may be about a part of its payment, so its amount is not compared and nothing can disagree.
+-- A dispute may be about a part of its payment, so its amount is not compared and nothing can disagree. `posted` is
+-- what is to be sent once this is committed.
 SELECT
     EXISTS (
         SELECT
@@ -169,4 +167,8 @@ SELECT
         WHERE id = $3
           AND gateway = $1
     ) AS is_known,
-    true AS agrees
+    true AS agrees,
+    (
+        SELECT jsonb_agg(as_posted(id, queue, envelope))
+        FROM jobs
+    ) AS posted

@@ -17,7 +17,7 @@
 --   $6   now
 --   $7   gateway's id of the client whose card is kept, or NULL: no card is kept
 --   $8   gateway's id of that card, or NULL: no card is kept
---   $9   job that looks at a tab, as an envelope: the statement puts in the booking's id and a new id
+--   $9   draft of the job that looks at a booking's tab
 --   $10  gateway's fee, in the smallest unit of its own currency, or NULL: the gateway does not say, or not yet
 --   $11  currency of the fee, in which the gateway settles with us (ISO 4217), or NULL: as $10
 
@@ -263,19 +263,15 @@ WITH
     ),
 
     -- Asks for a look at the tab of the booking for which money has come, and at those whose collections are tried
-    -- again. UNION leaves out repetitions, so there is one job for a booking. The inner jsonb_set puts the booking's
-    -- id into the envelope and the outer one a new id.
+    -- again. UNION leaves out repetitions, so there is one job for a booking.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
             gen_random_uuid(),
-            'payments',
-            jsonb_set(
-                jsonb_set($9, '{payload,booking_id}', to_jsonb(t.booking_id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
-            $6
+            $9::jsonb ->> 'queue',
+            about($9, t.booking_id),
+            $6,
+            senders_turn($6)
         FROM (
             SELECT booking_id
             FROM paid
@@ -284,9 +280,11 @@ WITH
             SELECT booking_id
             FROM tried_again
         ) AS t
+        RETURNING *
     )
 
--- Whether the payment is ours, and whether the gateway tells of the same money.
+-- Whether the payment is ours, whether the gateway tells of the same money, and what is to be sent once this is
+-- committed.
 SELECT
     EXISTS (
         SELECT
@@ -298,4 +296,8 @@ SELECT
             FROM agreeing
         ),
         false
-    ) AS agrees
+    ) AS agrees,
+    (
+        SELECT jsonb_agg(as_posted(id, queue, envelope))
+        FROM jobs
+    ) AS posted

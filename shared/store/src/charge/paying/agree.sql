@@ -15,7 +15,7 @@
 --   $3   now
 --   $4   highest price that the client agrees to, in the smallest unit of the booking's currency, or NULL: none was
 --        named, which is enough only if the booking is agreed and its price therefore stands
---   $5   job that looks at a tab, as an envelope: the statement puts in the booking's id and a new id
+--   $5   draft of the job that looks at a booking's tab
 
 WITH
     -- Locks the booking, if the person has a part in it. The lock keeps out the follower, which brings the platform's
@@ -107,22 +107,20 @@ WITH
     ),
 
     -- Asks for that look, once even if several collections are due again: a booking whose outcome was corrected may
-    -- have several. The inner jsonb_set puts the booking's id into the envelope and the outer one a new id.
+    -- have several.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
             gen_random_uuid(),
-            'payments',
-            jsonb_set(
-                jsonb_set($5, '{payload,booking_id}', to_jsonb(t.booking_id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
-            $3
+            $5::jsonb ->> 'queue',
+            about($5, t.booking_id),
+            $3,
+            senders_turn($3)
         FROM (
             SELECT DISTINCT booking_id
             FROM tried_again
         ) AS t
+        RETURNING *
     )
 
 SELECT
@@ -134,6 +132,12 @@ SELECT
     s.price_currency,
     s.has_card,
     a.up_to_minor,
-    a.currency
+    a.currency,
+
+    -- What is to be sent once this is committed.
+    (
+        SELECT jsonb_agg(as_posted(id, queue, envelope))
+        FROM jobs
+    ) AS posted
 FROM subject s
 LEFT JOIN agreed a ON true

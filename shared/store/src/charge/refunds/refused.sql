@@ -11,7 +11,7 @@
 --   $3   why it was refused, in our words
 --   $4   time of the next try, or NULL: there is none
 --   $5   now
---   $6   job that gives the refund back, as the envelope to be sent
+--   $6   draft of the job that gives a refund back
 
 WITH
     -- Counts the refusal and sets the next try, or fails the refund. `reconcile` looks at it ten minutes after the
@@ -41,8 +41,8 @@ WITH
         INSERT INTO outbox (id, queue, envelope, due_at)
         SELECT
             gen_random_uuid(),
-            'refunds',
-            $6,
+            $6::jsonb ->> 'queue',
+            about($6, id),
             $4
         FROM refused
         WHERE $4::timestamptz IS NOT NULL

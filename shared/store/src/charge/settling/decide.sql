@@ -11,7 +11,7 @@
 -- comes second gets no row. Writing the time of the next look twice changes nothing; setting a session aside twice
 -- adds a second event to its history and nothing else.
 --
--- Parameters, of which $1 to $11 are arrays with one element for each decision, in the same order:
+-- Parameters, of which $1 to $10 are arrays with one element for each decision, in the same order:
 --   $1   session's id
 --   $2   how often the session was decided when it was read
 --   $3   id of the new charge
@@ -22,7 +22,7 @@
 --   $8   explanation of the outcome, as JSON
 --   $9   who decided, as JSON for the session's history
 --   $10  when the session was called off, or NULL: it was not
---   $11  job that looks at the booking's tab, as the envelope to be sent
+--   $11  draft of the job that looks at a booking's tab
 --   $12  now
 --   $13  name of the gateway that collects from saved cards, or NULL: the platform collects what is charged
 --   $14  array of the ids of sessions that were looked at and not decided
@@ -43,8 +43,7 @@ WITH
             $7::bigint[],
             $8::jsonb[],
             $9::jsonb[],
-            $10::timestamptz[],
-            $11::jsonb[]
+            $10::timestamptz[]
         ) AS d (
             session_id,
             decisions,
@@ -55,8 +54,7 @@ WITH
             fee,
             explanation,
             decided_by,
-            called_off_at,
-            job
+            called_off_at
         )
     ),
 
@@ -88,8 +86,7 @@ WITH
             d.payout,
             d.fee,
             d.explanation,
-            d.decided_by,
-            d.job
+            d.decided_by
     ),
 
     -- Writes the charge, also one of the amount 0, with the reasons for it.
@@ -179,12 +176,13 @@ WITH
     -- something may have to go back. Both conditions are needed, because `payments` is read here as it was before
     -- `collected` inserted into it.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
-            (job ->> 'id')::uuid,
-            'payments',
-            job,
-            $12
+            gen_random_uuid(),
+            $11::jsonb ->> 'queue',
+            about($11, s.booking_id),
+            $12,
+            senders_turn($12)
         FROM settled s
         WHERE (charge > 0 AND $13::text IS NOT NULL)
            OR EXISTS (
@@ -192,6 +190,7 @@ WITH
                FROM payments p
                WHERE p.booking_id = s.booking_id
            )
+        RETURNING *
     ),
 
     -- The ledger entries of each decision: the client owes us the charge, which is positive; we owe the tutor the
@@ -304,5 +303,13 @@ WITH
         FROM aside
     )
 
-SELECT id
+-- The sessions that were decided. The first row has all that is to be sent once this is committed.
+SELECT
+    id,
+    CASE row_number() OVER ()
+        WHEN 1 THEN (
+            SELECT jsonb_agg(as_posted(id, queue, envelope))
+            FROM jobs
+        )
+    END AS posted
 FROM settled

@@ -11,15 +11,15 @@
 --
 -- Parameters:
 --   $1   array of the ids of the collections to give up
---   $2   refund's id, or NULL: there is nothing to give back; then $5, $6, $7 and $9 are NULL, too
+--   $2   refund's id, or NULL: there is nothing to give back; then $5, $6 and $7 are NULL, too
 --   $3   booking's id
 --   $4   refund's ordinal: one more than the number of the booking's refunds when the tab was looked at
 --   $5   id of the payment out of which money goes back
 --   $6   amount that goes back, in the smallest unit of its currency
 --   $7   currency of that amount (ISO 4217)
 --   $8   now
---   $9   job that gives the refund back, as the envelope to be sent
---   $10  job that looks at the booking's tab, as the envelope to be sent
+--   $9   draft of the job that gives a refund back
+--   $10  draft of the job that looks at a booking's tab
 --   $11  array, in the order of $1: since when the gateway may have been asked for each collection when the tab was
 --        looked at, or NULL: it was not asked
 --   $12  what was due when the tab was looked at, in the smallest unit of its currency
@@ -78,20 +78,28 @@ WITH
     -- Asks for the refund to be given back, unless it is held, and for another look at the tab: a refund is out of one
     -- payment, and more may have to go back out of another.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
             gen_random_uuid(),
-            job.queue,
-            job.envelope,
-            $8
-        FROM refund, (
+            draft ->> 'queue',
+            about(draft, subject),
+            $8,
+            senders_turn($8)
+        FROM refund
+        CROSS JOIN LATERAL (
             VALUES
-                ('refunds', $9::jsonb),
-                ('payments', $10::jsonb)
-        ) AS job (queue, envelope)
-        WHERE job.queue = 'payments'
-           OR refund.status = 'opening'
+                ($9::jsonb, refund.id, refund.status = 'opening'),
+                ($10::jsonb, $3, true)
+        ) AS job (draft, subject, is_wanted)
+        WHERE is_wanted
+        RETURNING *
     )
 
-SELECT id
+-- The refund, if it was decided here, and what is to be sent once this is committed.
+SELECT
+    id,
+    (
+        SELECT jsonb_agg(as_posted(id, queue, envelope))
+        FROM jobs
+    ) AS posted
 FROM refund

@@ -14,12 +14,22 @@
 -- afterwards changes nothing. Of two looks at once the second waits for the lock on
 -- the collection and then reads what the first has written.
 --
+-- The message that has asked for this look is marked as arrived, so that the sweeper does not send it once more.
+--
 -- Parameters:
 --   $1   booking's id
 --   $2   now
 --   $3   time: what was written down after it may still be under way
+--   $4   id of the message that asked for this look
 
 WITH
+    arrived AS (
+        UPDATE outbox
+        SET sent_at = $2
+        WHERE id = $4
+          AND sent_at IS NULL
+    ),
+
     -- The booking and what is due: its charge, or its price if there is no charge yet.
     subject AS (
         SELECT

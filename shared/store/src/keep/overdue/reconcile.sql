@@ -14,8 +14,8 @@
 -- Parameters:
 --   $1   now
 --   $2   how many payments, and how many refunds, are taken in one run at most
---   $3   job that looks at a tab, as an envelope: the statement puts in the booking's id and a new id
---   $4   job that gives a refund back, as an envelope: the statement puts in the refund's id and a new id
+--   $3   draft of the job that looks at a booking's tab
+--   $4   draft of the job that gives a refund back
 
 WITH
     -- Takes the payments whose time for a look has come, those that wait longest first, and works out for each whether
@@ -103,19 +103,15 @@ WITH
     ),
 
     -- Asks for the looks: one at the tab of each booking, however many of its payments are due, and one at each
-    -- refund. What was given up, or has nothing more to wait for, needs none. The inner jsonb_set puts the id of the
-    -- booking or the refund into the envelope and the outer one a new id.
+    -- refund. What was given up, or has nothing more to wait for, needs none.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
             gen_random_uuid(),
-            'payments',
-            jsonb_set(
-                jsonb_set($3, '{payload,booking_id}', to_jsonb(t.booking_id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
-            $1
+            $3::jsonb ->> 'queue',
+            about($3, t.booking_id),
+            $1::timestamptz,
+            senders_turn($1)
         FROM (
             SELECT DISTINCT booking_id
             FROM looked
@@ -124,15 +120,13 @@ WITH
         UNION ALL
         SELECT
             gen_random_uuid(),
-            'refunds',
-            jsonb_set(
-                jsonb_set($4, '{payload,refund_id}', to_jsonb(r.id)),
-                '{id}',
-                to_jsonb(gen_random_uuid())
-            ),
-            $1
+            $4::jsonb ->> 'queue',
+            about($4, r.id),
+            $1,
+            senders_turn($1)
         FROM looked_refunds r
         WHERE NOT r.is_silent
+        RETURNING *
     ),
 
     -- Tells the clients of what was given up. The sources are unique, and the statements that enter what a gateway
@@ -167,9 +161,11 @@ WITH
         ON CONFLICT (source) DO NOTHING
     )
 
--- How many payments and refunds were asked after, and how many were given up.
+-- How many payments and refunds were asked after, how many were given up, and what is to be sent once this is
+-- committed.
 SELECT
     (SELECT count(*) FROM looked WHERE look_at IS NOT NULL)
         + (SELECT count(*) FROM looked_refunds WHERE NOT is_silent) AS asked,
     (SELECT count(*) FROM looked WHERE is_silent)
-        + (SELECT count(*) FROM looked_refunds WHERE is_silent) AS given_up
+        + (SELECT count(*) FROM looked_refunds WHERE is_silent) AS given_up,
+    (SELECT jsonb_agg(as_posted(id, queue, envelope)) FROM jobs) AS posted

@@ -14,7 +14,7 @@
 --   $4   part of the planned time that the tutor waits for the student, as a fraction in text such as '1/3'
 --   $5   least part of the planned time that is paid where the rules pay from a minimum, as a fraction in text
 --   $6   rules under which new sessions are sold, as JSON
---   $7   job that asks a provider, as an envelope without the right ids: the statement puts them in
+--   $7   draft of the job that asks a provider about a booking's room
 
 WITH
     -- Takes bookings that want a session, the earliest lessons first. The lock keeps out the follower, which brings
@@ -130,27 +130,18 @@ WITH
         WHERE s.id = due.id
     ),
 
-    -- Writes the jobs that ask the providers, one for each room that was opened. The job's id stands in two places,
-    -- in its row and in its envelope, and must be the same in both: the subquery makes it once. That the subquery
-    -- also names `due.id`, which nobody reads, makes it run for each row of `due`; otherwise Postgres might run it
-    -- once for all of them. The inner jsonb_set puts the booking's id into the envelope and the outer one the job's
-    -- id.
+    -- Writes the jobs that ask the providers, one for each room that was opened.
     jobs AS (
-        INSERT INTO outbox (id, queue, envelope, due_at)
+        INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
-            job.id,
-            'provider-events',
-            jsonb_set(
-                jsonb_set($7, '{payload,booking_id}', to_jsonb(due.booking_id)),
-                '{id}',
-                to_jsonb(job.id)
-            ),
-            $1
+            gen_random_uuid(),
+            $7::jsonb ->> 'queue',
+            about($7, booking_id),
+            $1,
+            senders_turn($1)
         FROM due
-        CROSS JOIN LATERAL (
-            SELECT gen_random_uuid() AS id, due.id AS of_session
-        ) AS job
-        WHERE due.meeting_provider_id IS NOT NULL
+        WHERE meeting_provider_id IS NOT NULL
+        RETURNING *
     )
 
 -- One row, also when nothing is due. The subqueries read the tables as they were before this run: what it has just
@@ -169,5 +160,8 @@ SELECT
     -- For how many seconds the session has been due that waits longest to be settled, and the one that waits longest
     -- to be asked about; NULL if none waits.
     (SELECT extract(epoch FROM $1 - min(due_at))::bigint FROM sessions WHERE due_at <= $1) AS overdue,
-    (SELECT extract(epoch FROM $1 - min(ask_at))::bigint FROM sessions WHERE ask_at <= $1) AS unasked
+    (SELECT extract(epoch FROM $1 - min(ask_at))::bigint FROM sessions WHERE ask_at <= $1) AS unasked,
+
+    -- What is to be sent once this is committed.
+    (SELECT jsonb_agg(as_posted(id, queue, envelope)) FROM jobs) AS posted
 FROM due

@@ -1,27 +1,22 @@
-//! Consumes `provider-events`.
+//! Consumes `gateway-events`.
 
-use apply_event::ApplyEvent;
+use apply_gateway_event::ApplyGatewayEvent;
 use platform::batch::{self, BatchPolicy};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
 use providers::gateways::Gateways;
-use providers::lessonspace::{Lessonspace, LessonspaceConfig};
 use std::time::Duration;
 
-fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyEvent), ConfigError> {
+fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyGatewayEvent), ConfigError> {
     let clock = env.clock();
     let policy = BatchPolicy::from_env(&mut env, 4, Duration::from_secs(15));
     // Read before any `?`, so that one failed start names everything that is missing.
     let (database, gateways) = (Database::from_env(&mut env), Gateways::from_env(&mut env));
-    let lessonspace = LessonspaceConfig::from_env(&mut env);
-    let room_secret = env.secret("LESSONSPACE_SECRET");
 
     env.finish(|| {
-        let job = ApplyEvent {
+        let job = ApplyGatewayEvent {
             database: database?,
-            lessonspace: Lessonspace::new(lessonspace?),
-            room_secret: room_secret?,
             gateways: gateways?,
             ids: Ids::random(clock.clone()),
             clock,
@@ -33,5 +28,5 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyEvent), ConfigError> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let (policy, job) = configure(Env::process())?;
-    batch::serve("apply-event", policy, job).await
+    batch::serve("apply-gateway-event", policy, job).await
 }

@@ -1,7 +1,6 @@
 //! Settling: one session at once, by what somebody just did, or batch after batch of what is due.
 
-use super::sessions::StoredSession;
-use super::settling::{self, Decision, FailedBatch};
+use crate::messages::LookAtTab;
 use domain::charge::payment::Collects;
 use domain::charge::settlement::{Facts, Settlement, Verdict, settle};
 use platform::clock::Clock;
@@ -11,6 +10,8 @@ use platform::ids::Ids;
 use platform::invocation;
 use serde_json::Value;
 use std::time::Duration;
+use store::charge::sessions::StoredSession;
+use store::charge::settling::{self, Decision, FailedBatch};
 
 /// How many sessions one transaction settles: enough for one statement to do much, and few enough to hold
 /// locks only briefly.
@@ -20,7 +21,7 @@ const BATCH: i64 = 2_000;
 const BATCH_BUDGET: Duration = Duration::from_secs(10);
 
 /// Settles sessions by the platform's rules.
-pub struct Charging {
+pub struct Settling {
     /// Holds the sessions, and the books that settling writes.
     pub database: Database,
     /// Whether we collect what is charged, or the platform does.
@@ -31,7 +32,7 @@ pub struct Charging {
     pub clock: Clock,
 }
 
-impl Charging {
+impl Settling {
     /// Reads what [`Database::from_env`] needs, and `COLLECTS`. The rules are not read here: each session
     /// keeps those under which it was sold.
     pub fn from_env(env: &mut Env) -> Option<Self> {
@@ -62,7 +63,16 @@ impl Charging {
             stored,
             settlement: (*settlement).clone(),
         };
-        let is_first = settling::decide(&self.database, decision, by, self.collects, &self.ids, now).await?;
+        let is_first = settling::decide(
+            &self.database,
+            decision,
+            by,
+            self.collects,
+            &LookAtTab::draft(&self.ids, now),
+            &self.ids,
+            now,
+        )
+        .await?;
 
         Ok(is_first.then_some(*settlement))
     }
@@ -75,6 +85,7 @@ impl Charging {
 
         while invocation::remaining() > BATCH_BUDGET {
             let now = self.clock.now();
+            let look = LookAtTab::draft(&self.ids, now);
             let decide = |stored: &StoredSession| settle(&stored.session, &stored.facts, stored.status, now);
 
             // Boxed, so that a run's own future does not grow by a whole batch.
@@ -83,6 +94,7 @@ impl Charging {
                 decide,
                 most,
                 self.collects,
+                &look,
                 &self.ids,
                 now,
             ));
@@ -99,7 +111,7 @@ impl Charging {
                     error: DatabaseError::Refused { .. },
                     first: Some(session),
                 }) if most == 1 => {
-                    settling::set_aside(&self.database, session, now).await?;
+                    settling::set_aside(&self.database, session, &look, now).await?;
                     most = BATCH;
                 }
                 Err(FailedBatch { error, .. }) if most == 1 => return Err(error),

@@ -1,16 +1,23 @@
-//! Webhooks about lessons, and requests to ask about one without a webhook. Either way the vendor is asked
-//! what it saw, and that is merged into the booking and its session.
+//! Applies what a classroom's provider tells, which the door has verified, and asks it without being told.
+//! Whatever an event says, the provider is asked what it saw, and that is merged into the booking and its
+//! session. May run any number of times for the same event, in any order and side by side; the end state is the
+//! same.
 
-use crate::{ApplyEvent, event, whole};
 use domain::ids::{BookingId, ProfileId};
 use domain::prove::evidence::{Evidence, Side};
 use jiff::{SignedDuration, Timestamp};
-use platform::batch::JobError;
+use jobs::events::{Shelf, event, whole};
+use jobs::messages::{AskProvider, CLASSROOM_EVENTS};
+use platform::batch::{Job, JobError, Message};
+use platform::clock::Clock;
+use platform::database::Database;
+use platform::ids::Ids;
 use platform::invocation;
 use platform::queue::Envelope;
-use providers::lessonspace::{self, Delivery, Kind, SealedKey, Signature};
+use platform::secrets::Secret;
+use providers::lessonspace::{self, Delivery, Kind, Lessonspace, SealedKey, Signature};
+use serde::Deserialize;
 use std::collections::BTreeSet;
-use store::jobs::AskProvider;
 use store::prove::evidence::{self, Report, Room};
 use store::prove::inbox::Event;
 
@@ -20,9 +27,68 @@ const AROUND: SignedDuration = SignedDuration::from_hours(2);
 /// strangers than that are not ours.
 const MOST_STRANGERS: usize = 3;
 
-impl ApplyEvent {
+/// Consumes `classroom-events`: one message is one event of a provider, or a request to ask a provider.
+pub struct ApplyClassroomEvent {
+    /// Holds the events, and the bookings and evidence that they change.
+    pub database: Database,
+    /// Lessonspace, which is asked about rooms.
+    pub lessonspace: Lessonspace,
+    /// Opens the sealed signing keys of rooms. While it is rotated it has the older value, too.
+    pub room_secret: Secret,
+    /// Makes the ids of messages.
+    pub ids: Ids,
+    /// Tells the time at which events are applied.
+    pub clock: Clock,
+}
+
+/// A message of the queue, told apart by the `type` of its envelope.
+pub enum Incoming {
+    /// A webhook of Lessonspace.
+    Lessonspace(Envelope<Delivery>),
+    /// A request of `reconcile` to ask the provider, because no webhook told.
+    Ask(Envelope<AskProvider>),
+}
+
+#[derive(Deserialize)]
+struct Label {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Message for Incoming {
+    fn read(body: &str) -> Result<Self, JobError> {
+        // The type is read first, since each kind of message has a payload of its own.
+        let label: Label =
+            serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope"))?;
+        match label.kind.as_str() {
+            "lessonspace_event" => Message::read(body).map(Self::Lessonspace),
+            AskProvider::KIND => Message::read(body).map(Self::Ask),
+            _ => Err(JobError::Permanent("an event of an unknown provider")),
+        }
+    }
+
+    fn correlation_id(&self) -> Option<&str> {
+        match self {
+            Self::Lessonspace(envelope) => envelope.correlation_id(),
+            Self::Ask(envelope) => envelope.correlation_id(),
+        }
+    }
+}
+
+impl Job for ApplyClassroomEvent {
+    type Message = Incoming;
+
+    async fn run(&self, incoming: Incoming) -> Result<(), JobError> {
+        match incoming {
+            Incoming::Lessonspace(envelope) => self.lesson(envelope).await,
+            Incoming::Ask(envelope) => self.ask(envelope).await,
+        }
+    }
+}
+
+impl ApplyClassroomEvent {
     /// Handles a webhook. Its body is not believed: it only says which room to ask the vendor about.
-    pub(crate) async fn lesson(&self, mut envelope: Envelope<Delivery>) -> Result<(), JobError> {
+    async fn lesson(&self, mut envelope: Envelope<Delivery>) -> Result<(), JobError> {
         let (delivery, id) = (envelope.payload.clone(), envelope.payload.event_id());
         let booking = delivery.booking;
         invocation::note("booking_id", booking);
@@ -33,7 +99,14 @@ impl ApplyEvent {
         let kind = delivery.headers.event.as_deref().unwrap_or("unnamed");
         let event = event(lessonspace::NAME, &id, kind, Some(booking), &envelope, &whole);
 
-        let known = evidence::load(&self.database, Some(&event), booking).await?;
+        let known = evidence::load(
+            &self.database,
+            Some(&event),
+            booking,
+            envelope.id,
+            self.clock.now(),
+        )
+        .await?;
         if known.is_settled {
             return Ok(());
         }
@@ -41,26 +114,28 @@ impl ApplyEvent {
         match &known.room {
             Some(room) if delivery.room().is_some_and(|named| named != room.id) => {
                 // Told for this booking and about another room: nothing that time would mend.
-                self.park(&event, "the event is about another room").await
+                self.shelf().park(&event, "the event is about another room").await
             }
             Some(room) => {
                 let signature = self.weigh_signature(&delivery, room).await?;
                 self.merge(&event, &delivery, signature, room).await
             }
             None if known.booking_exists => {
-                self.wait(&event, known.attempts, "the room is not known yet")
+                self.shelf()
+                    .wait(&event, known.attempts, "the room is not known yet")
                     .await
             }
-            None => self.wait(&event, known.attempts, "no such booking").await,
+            None => self.shelf().wait(&event, known.attempts, "no such booking").await,
         }
     }
 
     /// Asks the vendor about a room when its time has come, although nobody told us anything.
-    pub(crate) async fn ask(&self, envelope: Envelope<AskProvider>) -> Result<(), JobError> {
+    async fn ask(&self, envelope: Envelope<AskProvider>) -> Result<(), JobError> {
         let booking = envelope.payload.booking_id;
         invocation::note("booking_id", booking);
 
-        let known = evidence::load(&self.database, None, booking).await?;
+        let (message, now) = (envelope.id, self.clock.now());
+        let known = evidence::load(&self.database, None, booking, message, now).await?;
         let Some(room) = known.room else {
             return Ok(());
         };
@@ -72,6 +147,15 @@ impl ApplyEvent {
         let report = self.report(booking, &room).await?;
         evidence::apply(&self.database, booking, None, &report, self.clock.now()).await?;
         Ok(())
+    }
+
+    fn shelf(&self) -> Shelf<'_> {
+        Shelf {
+            database: &self.database,
+            queue: CLASSROOM_EVENTS,
+            ids: &self.ids,
+            now: self.clock.now(),
+        }
     }
 
     /// Checks the signature, and only logs what it finds. The body is not believed either way, but signatures
