@@ -238,7 +238,7 @@ SENDERS = {
     "GatewayEvents": {"WebhookStripe", "WebhookFapshi", "RelayOutbox"},
     "Payments": {
         "ProcessCharges", "ProcessChargesNow", "CancelSession", "StartPayment", "GetPayment", "ApplyGatewayEvent",
-        "StepTab", "RefundPayment", "Reconcile", "FollowBookings", "RelayOutbox",
+        "StepTab", "RefundPayment", "Reconcile", "RelayOutbox",
     },
     "Refunds": {"StepTab", "Reconcile", "RelayOutbox"},
 }
@@ -276,7 +276,7 @@ def readers():
     found = {}
     for file in sorted((ROOT / "shared").rglob("*.rs")):
         code = file.read_text()
-        for reader in re.finditer(r"^( *)(?:pub )?fn (\w+)\([^)]*\benv: &mut [\w:]*Env\b", code, re.MULTILINE):
+        for reader in re.finditer(r"^( *)(?:pub\S* )?fn (\w+)\([^)]*\benv: &mut [\w:]*Env\b", code, re.MULTILINE):
             indent, name = reader.groups()
             body = code[reader.end() : code.index(f"\n{indent}}}\n", reader.end())]
             owners = re.findall(r"^impl(?:<[^>]*>)? (?:\w+ for )?(\w+)", code[: reader.start()], re.MULTILINE)

@@ -49,7 +49,8 @@ GRANT UPDATE (status, reason, attempt, amount_minor, asked_at, next_try_at, gate
 GRANT SELECT ON follow_failures, booking_changes TO firstbell_service;
 GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, timestamptz), due(bookings, timestamptz),
     given_back(uuid), disputed(uuid, boolean), is_unasked(refunds), unasked(uuid), about(jsonb, uuid),
-    as_posted(uuid, text, jsonb), senders_turn(timestamptz) TO firstbell_service;
+    as_posted(uuid, text, jsonb), senders_turn(timestamptz),
+    still_to_pay(uuid, bigint), agreed_again(card_agreements, card_agreements) TO firstbell_service;
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
 GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz), tidy(integer, timestamptz),

@@ -90,6 +90,19 @@ $due$;
 
 -- Money ---------------------------------------------------------------------------------------------------
 
+-- What an agreement says once its owner has agreed again. With the same tutor and in the same currency that takes nothing
+-- back: since when, and up to how much, only grow.
+CREATE OR REPLACE FUNCTION agreed_again(before card_agreements, again card_agreements) RETURNS card_agreements
+LANGUAGE plpgsql IMMUTABLE AS $again$
+BEGIN
+    IF (before.client_id, before.tutor_id, before.currency) = (again.client_id, again.tutor_id, again.currency) THEN
+        again.up_to_minor := greatest(before.up_to_minor, again.up_to_minor);
+        again.agreed_at := least(before.agreed_at, again.agreed_at);
+    END IF;
+    RETURN again;
+END
+$again$;
+
 -- Whether a refund is only decided: its gateway was never asked for it, or has refused it since and will be asked again.
 CREATE OR REPLACE FUNCTION is_unasked(refund refunds) RETURNS boolean LANGUAGE sql IMMUTABLE AS $unasked$
     SELECT refund.status IN ('opening', 'held')
@@ -100,6 +113,16 @@ $unasked$;
 CREATE OR REPLACE FUNCTION unasked(payment uuid) RETURNS bigint LANGUAGE sql STABLE AS $unasked$
     SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM refunds r WHERE r.payment_id = payment AND is_unasked(r)
 $unasked$;
+
+-- What a client may still pay of what a booking costs by now: what is due, less what was paid and is still here. Money
+-- that was decided to go back and that no gateway was asked for counts as still here: that refund will be withdrawn if
+-- the money is needed. What a bank took back counts as gone only once the dispute is lost, so that nobody pays twice
+-- while it is open. What a card is charged without its owner is for `Tab::balance` in `domain::charge::tab`: of the same
+-- money, but nothing that a bank took back is asked of a card again.
+CREATE OR REPLACE FUNCTION still_to_pay(booking uuid, due_minor bigint) RETURNS bigint LANGUAGE sql STABLE AS $pay$
+    SELECT due_minor - coalesce(sum(p.amount_minor - given_back(p.id) + unasked(p.id) - disputed(p.id, true)), 0)::bigint
+    FROM payments p WHERE p.booking_id = booking AND p.status = 'paid'
+$pay$;
 
 -- The booking is followed -----------------------------------------------------------------------------------
 

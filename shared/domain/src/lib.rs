@@ -10,8 +10,8 @@
 //! 3. [`prove`]: what was seen of a room ([`prove::evidence`]), what that means ([`prove::attendance`]), and what a tutor
 //!    may add ([`prove::snapshot`]);
 //! 4. [`charge`]: what a lesson is sold as ([`charge::session`]), what it costs by its outcome
-//!    ([`charge::settlement`]), and how that is paid ([`charge::payment`], [`charge::tab`], [`charge::retry`],
-//!    [`charge::finding`]).
+//!    ([`charge::settlement`]), and how that is paid ([`charge::order`], [`charge::payment`],
+//!    [`charge::tab`], [`charge::retry`], [`charge::finding`]).
 
 pub mod charge;
 pub mod ids;

@@ -8,9 +8,9 @@
 
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
+use domain::charge::order::{PaymentRefusal, Wish};
 use domain::charge::payment::{Collects, Method, PaymentStatus, UnknownWord};
 use domain::ids::{BookingId, PaymentId, ProfileId};
-use domain::launch::booking::BookingStatus;
 use domain::money::Money;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -64,7 +64,7 @@ impl FromStr for Offered {
 /// How the client wants to pay: the body of the request, told apart by `method`.
 #[derive(Deserialize)]
 #[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
-enum Wish {
+enum Body {
     /// Pay now on a card page. The card is kept for later lessons.
     Card {},
     /// Leave a card, to be charged when the lesson has its outcome.
@@ -77,7 +77,7 @@ enum Wish {
     MobileMoney { phone: String },
 }
 
-impl Wish {
+impl Body {
     fn method(&self) -> Method {
         match self {
             Self::Card {} => Method::Card,
@@ -135,24 +135,22 @@ impl Route for StartPayment {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
         let person = ProfileId(call.user(&self.authenticator).await?);
         let booking: BookingId = call.path_id("booking_id")?;
-        let wish = call.json::<Wish>()?;
-        let (method, phone, now) = (wish.method(), wish.phone()?, self.clock.now());
+        let body = call.json::<Body>()?;
+        let (method, phone, now) = (body.method(), body.phone()?, self.clock.now());
 
         self.offer(method)?;
 
         if method == Method::SavedCard {
-            return self.agree(booking, person, wish.up_to_minor(), now).await;
+            return self.agree(booking, person, body.up_to_minor(), now).await;
         }
 
         let text = phone.as_ref().map(ToString::to_string);
-        let order = Order {
-            up_to_minor: wish.up_to_minor(),
-            ..order(booking, person, method, text.as_deref(), now)
-        };
+        let wish = wish(person, method, body.up_to_minor());
+        let order = order(booking, wish, text.as_deref(), now);
 
         let started = paying::start(&self.database, &order, PaymentId(self.ids.next()), now).await?;
         let started = started.ok_or_else(Problem::forbidden)?;
-        let begun = allow(&started, &order)?;
+        let begun = begun(&started, &order.wish).map_err(refused)?;
 
         match &begun.earlier {
             Some(earlier) => self.reopen(booking, &order, begun, earlier, now).await,
@@ -197,7 +195,8 @@ impl StartPayment {
         let look = LookAtTab::draft(&self.ids, now);
         let agreement = paying::agree(&self.database, booking, person, up_to_minor, &look, now).await?;
         let agreement = agreement.ok_or_else(Problem::forbidden)?;
-        let up_to = agreed(&agreement, person, up_to_minor)?;
+        let up_to = agreed(&agreement, person, up_to_minor).map_err(refused)?;
+        let up_to = up_to.ok_or_else(Problem::internal)?;
         Ok(Reply::ok(Agreed {
             booking_id: booking,
             method: Method::SavedCard,
@@ -217,7 +216,7 @@ impl StartPayment {
         now: Timestamp,
     ) -> Result<Reply, Problem> {
         let reply = |status, link| {
-            let answer = answer(booking, order.method, begun, status, link, earlier.since);
+            let answer = answer(booking, order.wish.method, begun, status, link, earlier.since);
             Ok(Reply::ok(answer))
         };
 
@@ -324,114 +323,83 @@ impl StartPayment {
     }
 }
 
-fn order(
-    booking: BookingId,
-    person: ProfileId,
-    method: Method,
-    phone: Option<&str>,
-    now: Timestamp,
-) -> Order<'_> {
+fn wish(person: ProfileId, method: Method, up_to_minor: Option<i64>) -> Wish {
     let gateway = Gateway::of(method);
     let is_mobile = gateway == Gateway::Fapshi;
-    Order {
-        booking,
+    Wish {
         person,
         method,
-        gateway,
-        phone,
+        up_to_minor,
         only_currency: only_currency(gateway),
         least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
-        up_to_minor: None,
+    }
+}
+
+fn order(booking: BookingId, wish: Wish, phone: Option<&str>, now: Timestamp) -> Order<'_> {
+    Order {
+        booking,
+        wish,
+        gateway: Gateway::of(wish.method),
+        phone,
         abandoned_before: now.saturating_sub(BEGINNING_LASTS).unwrap_or(now),
     }
 }
 
-/// The price, if this person may pay for a booking in this state; otherwise why not.
-fn may_pay(is_client: bool, status: BookingStatus, price: Option<Money>) -> Result<Money, Problem> {
-    if !is_client {
-        let detail = "Only the client pays.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "not-the-client", detail));
-    }
-    match status {
-        BookingStatus::Cancelled => return Err(conflict("booking-cancelled", "The booking is cancelled.")),
-        BookingStatus::Unknown => return Err(Problem::unknown_status()),
-        BookingStatus::Pending | BookingStatus::Confirmed | BookingStatus::Completed => {}
-    }
-    price.ok_or_else(|| conflict("booking-without-price", "The booking has no price."))
-}
-
-/// Whether the client has seen this price. One that is not agreed yet may change between their looking and their
-/// saying yes, so they must say which it was.
-fn has_seen(price: Money, is_agreed: bool, up_to_minor: Option<i64>) -> Result<(), Problem> {
-    let refused = |kind, detail| conflict(kind, detail).with("price_minor", price.minor());
-    match up_to_minor {
-        Some(seen) if seen < price.minor() => Err(refused(
-            "price-changed",
-            "The lesson costs more than you have seen. Look at it again.",
-        )),
-        None if !is_agreed => Err(refused(
-            "price-not-agreed",
-            "The price may still change: say the highest that you agree to.",
-        )),
-        Some(_) | None => Ok(()),
-    }
-}
-
 /// The highest price that the card may pay without asking again, or why it may not pay.
-fn agreed(agreement: &Agreement, person: ProfileId, up_to_minor: Option<i64>) -> Result<Money, Problem> {
-    let is_client = agreement.client == person;
-    let price = may_pay(is_client, agreement.status, agreement.price)?;
-    has_seen(price, agreement.is_agreed, up_to_minor)?;
+fn agreed(
+    agreement: &Agreement,
+    person: ProfileId,
+    up_to_minor: Option<i64>,
+) -> Result<Option<Money>, PaymentRefusal> {
+    agreement.offer.price_seen_by(person, up_to_minor)?;
     if !agreement.has_card {
-        let detail = "There is no card on file. Leave one first.";
-        return Err(conflict("no-card-on-file", detail));
+        return Err(PaymentRefusal::NoCard);
     }
-    agreement.up_to.ok_or_else(Problem::internal)
+    Ok(agreement.up_to)
 }
 
 /// The payment that was begun or found for this order, or why there is none.
-fn allow<'a>(started: &'a OrderOutcome, order: &Order<'_>) -> Result<&'a PaymentToMake, Problem> {
-    let is_client = started.client == order.person;
-    // A refusal below explains a missing payment. Where there is one, the statement has allowed it already.
-    if let (true, Some(begun)) = (is_client, &started.payment) {
-        return Ok(begun);
+fn begun<'a>(started: &'a OrderOutcome, wish: &Wish) -> Result<&'a PaymentToMake, PaymentRefusal> {
+    match &started.payment {
+        Some(begun) => Ok(begun),
+        None => Err(started.payable.refusal(wish)),
     }
+}
 
-    let price = may_pay(is_client, started.status, started.price)?;
-    if started.is_off {
-        let detail = "The lesson's time has passed, and nobody had agreed to it.";
-        return Err(conflict("booking-closed", detail));
-    }
-    if !started.is_timed && order.method != Method::CardOnFile {
-        return Err(conflict("booking-without-time", "The booking has no time yet."));
-    }
-    if order.method == Method::CardOnFile {
-        has_seen(price, started.is_agreed, order.up_to_minor)?;
-    }
-
-    let missing = started.missing.ok_or_else(Problem::internal)?;
-    if missing.minor() <= 0 && order.method != Method::CardOnFile {
-        return Err(conflict("nothing-to-pay", "Everything is paid."));
-    }
-    if order
-        .only_currency
-        .is_some_and(|code| code != missing.currency().code())
-    {
-        return Err(conflict(
+fn refused(refusal: PaymentRefusal) -> Problem {
+    match refusal {
+        PaymentRefusal::NotTheClient => {
+            Problem::new(StatusCode::FORBIDDEN, "not-the-client", "Only the client pays.")
+        }
+        PaymentRefusal::Cancelled => conflict("booking-cancelled", "The booking is cancelled."),
+        PaymentRefusal::UnknownStatus => Problem::unknown_status(),
+        PaymentRefusal::WithoutPrice => conflict("booking-without-price", "The booking has no price."),
+        PaymentRefusal::Closed => conflict(
+            "booking-closed",
+            "The lesson's time has passed, and nobody had agreed to it.",
+        ),
+        PaymentRefusal::WithoutTime => conflict("booking-without-time", "The booking has no time yet."),
+        PaymentRefusal::PriceChanged(price) => conflict(
+            "price-changed",
+            "The lesson costs more than you have seen. Look at it again.",
+        )
+        .with("price_minor", price.minor()),
+        PaymentRefusal::PriceNotAgreed(price) => conflict(
+            "price-not-agreed",
+            "The price may still change: say the highest that you agree to.",
+        )
+        .with("price_minor", price.minor()),
+        PaymentRefusal::NothingToPay => conflict("nothing-to-pay", "Everything is paid."),
+        PaymentRefusal::OtherCurrency => conflict(
             "currency-not-supported",
             "Not in this currency. Please pay another way.",
-        ));
+        ),
+        PaymentRefusal::TooLittle => conflict("amount-too-small", "Too little for this way of paying."),
+        PaymentRefusal::NoCard => conflict("no-card-on-file", "There is no card on file. Leave one first."),
+        PaymentRefusal::BeingStarted => {
+            Problem::unavailable("payment-being-started", "The payment is being started.", 2)
+        }
     }
-    if missing.minor() < order.least_minor && order.method != Method::CardOnFile {
-        return Err(conflict("amount-too-small", "Too little for this way of paying."));
-    }
-
-    // Somebody began it within the last minute and is talking to the gateway.
-    Err(Problem::unavailable(
-        "payment-being-started",
-        "The payment is being started.",
-        2,
-    ))
 }
 
 fn until(method: Method, since: Timestamp) -> Timestamp {

@@ -7,6 +7,7 @@ use apply_classroom_event::ApplyClassroomEvent;
 use apply_gateway_event::ApplyGatewayEvent;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
+use domain::charge::order::Wish;
 use domain::charge::payment::{Collects, Method};
 use domain::charge::settlement::contradicts_mark;
 use domain::ids::{BookingId, PaymentId, ProfileId};
@@ -323,15 +324,18 @@ impl Worker {
         let now = self.clock().now();
         let again = Some((now + TRIES_AGAIN_AFTER, step));
         let is_mobile = person.pays == Pays::MobileMoney;
-        let order = Order {
-            booking: BookingId(lesson.id),
+        let wish = Wish {
             person: ProfileId(person.id),
             method,
-            gateway: Gateway::of(method),
-            phone: is_mobile.then_some(person.phone.as_str()),
+            up_to_minor: (method == Method::CardOnFile).then_some(person.price),
             only_currency: is_mobile.then_some(fapshi::CURRENCY),
             least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
-            up_to_minor: (method == Method::CardOnFile).then_some(person.price),
+        };
+        let order = Order {
+            booking: BookingId(lesson.id),
+            wish,
+            gateway: Gateway::of(method),
+            phone: is_mobile.then_some(person.phone.as_str()),
             abandoned_before: now - BEGINNING_LASTS,
         };
         let id = PaymentId(self.ids.next());
@@ -339,8 +343,8 @@ impl Worker {
             return again;
         };
         let Some(begun) = &started.payment else {
-            let is_paid = started.missing.is_none_or(|missing| missing.minor() <= 0);
-            let is_over = started.is_off || (is_paid && method != Method::CardOnFile);
+            let is_paid = started.payable.missing.is_none_or(|missing| missing.minor() <= 0);
+            let is_over = started.payable.is_off || (is_paid && method != Method::CardOnFile);
             return if is_over { None } else { again };
         };
 
@@ -392,7 +396,7 @@ impl Worker {
         now: Timestamp,
     ) -> Result<Opened, VendorError> {
         let gateways = &self.capture.gateways;
-        match (order.method, order.phone) {
+        match (order.wish.method, order.phone) {
             (Method::MobileMoney, Some(phone)) => {
                 let phone = phone.parse().map_err(|_| VendorError::NotFound)?;
                 gateways.fapshi.request(begun.id, begun.amount, &phone).await

@@ -2,6 +2,7 @@
 
 pub mod finding;
 pub mod gateway;
+pub mod order;
 pub mod payment;
 pub mod retry;
 pub mod session;

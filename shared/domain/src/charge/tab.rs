@@ -28,7 +28,8 @@ pub struct Tab {
 
 impl Tab {
     /// What came and stayed, against what is due. What a bank took back is not asked of a card again, for its owner has
-    /// said no; nor can it be given back once more. What could not be given back is left to a person.
+    /// said no; nor can it be given back once more. What could not be given back is left to a person. The database
+    /// counts, under its locks, what a client may still pay by themselves: `still_to_pay`, of the same money.
     pub fn balance(&self) -> Result<Balance, MoneyError> {
         let nothing = Money::zero(self.due.currency());
         let (mut held, mut out_of_reach) = (nothing, nothing);

@@ -3,6 +3,7 @@
 use crate::rows::{amount, money, word};
 use domain::charge::finding::Outcome;
 use domain::charge::gateway::Gateway;
+use domain::charge::order::{Offer, Payable, Wish};
 use domain::charge::payment::{Method, PaymentStatus};
 use domain::ids::{BookingId, PaymentId, ProfileId};
 use domain::launch::booking::BookingStatus;
@@ -17,25 +18,17 @@ use uuid::Uuid;
 /// Begins a payment, or finds the one that the client can still use, if the client may pay this booking so.
 pub const START: &str = include_str!("paying/start.sql");
 
-/// What a client orders, and what its gateway can do.
+/// What a client orders.
 #[derive(Debug, Clone)]
 pub struct Order<'a> {
     /// The booking that is paid for.
     pub booking: BookingId,
-    /// Who asks. Only the client may pay, but everybody on the booking is told why not.
-    pub person: ProfileId,
-    /// How the client wants to pay.
-    pub method: Method,
+    /// Who asks, and how they want to pay. Only the client may, but everybody on the booking is told why not.
+    pub wish: Wish,
     /// The gateway of this method.
     pub gateway: Gateway,
     /// The phone that pays, and that a refund would go to; `None` for methods that need none.
     pub phone: Option<&'a str>,
-    /// The only currency that the gateway takes; `None` if it takes any.
-    pub only_currency: Option<&'static str>,
-    /// The least amount that the gateway takes, in minor units.
-    pub least_minor: i64,
-    /// The highest price, in minor units, that the client agrees to; `None` if they named none.
-    pub up_to_minor: Option<i64>,
     /// An order that was begun before this time and got no answer from its gateway is abandoned.
     pub abandoned_before: Timestamp,
 }
@@ -43,21 +36,8 @@ pub struct Order<'a> {
 /// What came of an order: the payment, or what is needed to say why there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderOutcome {
-    /// The booking's client, who alone may pay.
-    pub client: ProfileId,
-    /// The booking's status, from `bookings.status`.
-    pub status: BookingStatus,
-    /// Whether the booking is agreed, so that its price stands.
-    pub is_agreed: bool,
-    /// Whether the lesson will not be held: its time has passed, and nobody had agreed to it.
-    pub is_off: bool,
-    /// Whether the booking has a start and a duration.
-    pub is_timed: bool,
-    /// The lesson's price; `None` if the booking has none yet.
-    pub price: Option<Money>,
-    /// What is still missing: of the charge, or of the price while there is no charge. Zero or less if
-    /// everything is paid; `None` without a price.
-    pub missing: Option<Money>,
+    /// What was known of the booking's money.
+    pub payable: Payable,
     /// The client's customer record at the card gateway; `None` before their first card.
     pub customer: Option<String>,
     /// The payment that was begun or found; `None` if the client cannot pay now.
@@ -96,12 +76,12 @@ pub async fn start(
     id: PaymentId,
     now: Timestamp,
 ) -> Result<Option<OrderOutcome>, DatabaseError> {
-    let usable_since = now.saturating_sub(order.method.lives()).unwrap_or(now);
-    let (method, gateway) = (order.method.word(), order.gateway.word());
+    let usable_since = now.saturating_sub(order.wish.method.lives()).unwrap_or(now);
+    let (method, gateway) = (order.wish.method.word(), order.gateway.word());
 
     let params: [Param<'_>; 12] = [
         (&order.booking.0, Type::UUID),
-        (&order.person.0, Type::UUID),
+        (&order.wish.person.0, Type::UUID),
         (&method, Type::TEXT),
         (&id.0, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
@@ -109,9 +89,9 @@ pub async fn start(
         (&order.abandoned_before, Type::TIMESTAMPTZ),
         (&usable_since, Type::TIMESTAMPTZ),
         (&order.phone, Type::TEXT),
-        (&order.only_currency, Type::TEXT),
-        (&order.least_minor, Type::INT8),
-        (&order.up_to_minor, Type::INT8),
+        (&order.wish.only_currency, Type::TEXT),
+        (&order.wish.least_minor, Type::INT8),
+        (&order.wish.up_to_minor, Type::INT8),
     ];
 
     let row = database.query_opt(START, &params).await?;
@@ -142,15 +122,23 @@ fn read_outcome(row: &Row) -> Result<OrderOutcome, DatabaseError> {
     };
 
     Ok(OrderOutcome {
+        payable: Payable {
+            offer: read_offer(row)?,
+            is_off: column(row, "is_off")?,
+            is_timed: column(row, "is_timed")?,
+            missing: money(row, "missing", "due_currency")?,
+        },
+        customer: column(row, "customer_id")?,
+        payment,
+    })
+}
+
+fn read_offer(row: &Row) -> Result<Offer, DatabaseError> {
+    Ok(Offer {
         client: ProfileId(column(row, "client_id")?),
         status: BookingStatus::from(column::<&str>(row, "status")?),
         is_agreed: column(row, "is_agreed")?,
-        is_timed: column(row, "is_timed")?,
-        is_off: column(row, "is_off")?,
         price: money(row, "price_minor", "price_currency")?,
-        missing: money(row, "missing", "due_currency")?,
-        customer: column(row, "customer_id")?,
-        payment,
     })
 }
 
@@ -160,16 +148,10 @@ pub const AGREE: &str = include_str!("paying/agree.sql");
 /// What came of a client's agreement that their card pays for a tutor's lessons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
-    /// The booking's client, who alone may pay.
-    pub client: ProfileId,
+    /// The booking and its price.
+    pub offer: Offer,
     /// The booking's tutor, whose lessons the agreement is about.
     pub tutor: ProfileId,
-    /// The booking's status, from `bookings.status`.
-    pub status: BookingStatus,
-    /// Whether the booking is agreed, so that its price stands.
-    pub is_agreed: bool,
-    /// The lesson's price; `None` if the booking has none yet.
-    pub price: Option<Money>,
     /// Whether the client has a card on file.
     pub has_card: bool,
     /// The highest price that the client has agreed to by now; `None` if they may not agree, or there is no
@@ -201,11 +183,8 @@ pub async fn agree(
 
 fn read_agreement(row: &Row) -> Result<Agreement, DatabaseError> {
     Ok(Agreement {
-        client: ProfileId(column(row, "client_id")?),
+        offer: read_offer(row)?,
         tutor: ProfileId(column(row, "tutor_id")?),
-        status: BookingStatus::from(column::<&str>(row, "status")?),
-        is_agreed: column(row, "is_agreed")?,
-        price: money(row, "price_minor", "price_currency")?,
         has_card: column(row, "has_card")?,
         up_to: money(row, "up_to_minor", "currency")?,
     })

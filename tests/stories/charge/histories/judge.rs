@@ -6,12 +6,15 @@ use super::stage::{Said, Stage};
 use super::worker::Worker;
 use domain::charge::session::SessionStatus;
 use domain::charge::settlement::{Verdict, foresee, settle};
+use domain::charge::tab::Balance;
+use domain::ids::BookingId;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use store::charge::sessions::StoredSession;
+use store::charge::tab;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -107,6 +110,7 @@ pub(super) async fn judge(worker: &Worker) -> String {
     case.nothing_is_left_open();
     case.what_clients_were_told_is_so();
     case.what_was_answered_holds();
+    case.the_database_and_the_domain_count_alike(worker).await;
     let summary = case.was_it_wild_enough();
 
     let complaints = case.complaints.into_inner();
@@ -662,6 +666,32 @@ impl<'a> Case<'a> {
     // ---------------------------------------------------------------------------------------------------
 
     /// Histories in which nothing happens prove nothing.
+    /// What the database lets a client pay by themselves is what the domain finds missing. The one counts what was only
+    /// decided to go back as still here, and what a bank took for good as gone; the other does neither.
+    async fn the_database_and_the_domain_count_alike(&self, worker: &Worker) {
+        let sql = "SELECT b.id, still_to_pay(b.id, d.minor)
+                          + (SELECT coalesce(sum(unasked(p.id) - disputed(p.id, true)), 0) FROM payments p
+                             WHERE p.booking_id = b.id AND p.status = 'paid')::bigint
+                   FROM bookings b CROSS JOIN LATERAL due(b, $1) d WHERE d.minor IS NOT NULL";
+        let now = self.stage.clock.now();
+
+        for row in worker.owner.query(sql, &[&now]).await.unwrap() {
+            let (booking, counted): (Uuid, i64) = (row.get(0), row.get(1));
+            let look = tab::look_at_tab(worker.database(), BookingId(booking), Uuid::nil(), now);
+            let loaded = look.await.unwrap().unwrap();
+            let missing = match loaded.tab.balance().unwrap() {
+                Balance::Short(missing) => missing.minor(),
+                Balance::Even | Balance::Over(_) => 0,
+            };
+            if missing != counted.max(0) {
+                self.complain(
+                    "the database and the domain count otherwise",
+                    (booking, missing, counted),
+                );
+            }
+        }
+    }
+
     fn was_it_wild_enough(&self) -> String {
         let mut seen = BTreeMap::<&str, usize>::new();
         for stored in self.sessions.values() {

@@ -8,6 +8,7 @@ use apply_classroom_event::ApplyClassroomEvent;
 use apply_gateway_event::ApplyGatewayEvent;
 use domain::charge::finding::{Finding, Opened, Outcome};
 use domain::charge::gateway::Gateway;
+use domain::charge::order::Wish;
 use domain::charge::payment::{Collects, Method};
 use domain::charge::session::SessionPolicy;
 use domain::charge::settlement::{Facts, contradicts_mark, have_met};
@@ -383,15 +384,18 @@ impl Worker {
     async fn pay(&self, number: usize, method: Method, random: &mut StdRng) {
         let (lesson, now) = (&self.stage.lessons[number], self.now());
         let is_mobile = method != Method::Card;
-        let order = Order {
-            booking: lesson.booking,
+        let wish = Wish {
             person: lesson.client,
             method,
-            gateway: Gateway::of(method),
-            phone: is_mobile.then_some(lesson.phone.as_str()),
+            up_to_minor: None,
             only_currency: is_mobile.then_some(fapshi::CURRENCY),
             least_minor: if is_mobile { fapshi::LEAST_MINOR } else { 1 },
-            up_to_minor: None,
+        };
+        let order = Order {
+            booking: lesson.booking,
+            wish,
+            gateway: Gateway::of(method),
+            phone: is_mobile.then_some(lesson.phone.as_str()),
             abandoned_before: now - SignedDuration::from_secs(60),
         };
         let id = PaymentId(self.ids.next());
@@ -476,7 +480,7 @@ impl Worker {
     ) -> Result<Opened, VendorError> {
         let Gateways { stripe, fapshi } = &self.gateway.gateways;
         let return_to = "https://app.story/paid".parse().unwrap();
-        match (order.method, order.phone) {
+        match (order.wish.method, order.phone) {
             (Method::MobileMoney, Some(phone)) => {
                 let phone = phone.parse().unwrap();
                 fapshi.request(begun.id, begun.amount, &phone).await

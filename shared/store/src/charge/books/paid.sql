@@ -103,8 +103,8 @@ WITH
 
     -- Writes down that the client's card may pay for this booking, and for later lessons with the same tutor up to a
     -- price: the one that the client has seen. Who paid by card has seen the amount on the gateway's page; who left a
-    -- card has left it for the lesson's price. A booking has one agreement. Agreeing again, with
-    -- the same tutor and in the same currency, takes nothing back: since when, and up to how much, only grow.
+    -- card has left it for the lesson's price. A booking has one agreement; `agreed_again` says
+    -- what becomes of it.
     agreed AS (
         INSERT INTO card_agreements AS g (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
         SELECT
@@ -121,23 +121,8 @@ WITH
         WHERE method IN ('card', 'card_on_file')
         ON CONFLICT (booking_id) DO UPDATE
         SET (client_id, tutor_id, currency, up_to_minor, agreed_at) = (
-            SELECT
-                excluded.client_id,
-                excluded.tutor_id,
-                excluded.currency,
-                CASE
-                    WHEN is_same THEN greatest(g.up_to_minor, excluded.up_to_minor)
-                    ELSE excluded.up_to_minor
-                END,
-                CASE
-                    WHEN is_same THEN least(g.agreed_at, excluded.agreed_at)
-                    ELSE excluded.agreed_at
-                END
-            FROM (
-                SELECT
-                    (g.client_id, g.tutor_id, g.currency)
-                    = (excluded.client_id, excluded.tutor_id, excluded.currency) AS is_same
-            ) AS before
+            SELECT client_id, tutor_id, currency, up_to_minor, agreed_at
+            FROM agreed_again(g, excluded)
         )
         RETURNING g.*
     ),

@@ -41,8 +41,8 @@ WITH
     ),
 
     -- Writes the agreement, if the client may agree. What is agreed to is the booking's price, also where the client
-    -- has named a higher one. A booking has one agreement. Agreeing again, with
-    -- the same tutor and in the same currency, takes nothing back: since when, and up to how much, only grow.
+    -- has named a higher one. A booking has one agreement; `agreed_again` says
+    -- what becomes of it.
     agreed AS (
         INSERT INTO card_agreements AS g (booking_id, client_id, tutor_id, currency, up_to_minor, agreed_at)
         SELECT
@@ -65,23 +65,8 @@ WITH
           END
         ON CONFLICT (booking_id) DO UPDATE
         SET (client_id, tutor_id, currency, up_to_minor, agreed_at) = (
-            SELECT
-                excluded.client_id,
-                excluded.tutor_id,
-                excluded.currency,
-                CASE
-                    WHEN is_same THEN greatest(g.up_to_minor, excluded.up_to_minor)
-                    ELSE excluded.up_to_minor
-                END,
-                CASE
-                    WHEN is_same THEN least(g.agreed_at, excluded.agreed_at)
-                    ELSE excluded.agreed_at
-                END
-            FROM (
-                SELECT
-                    (g.client_id, g.tutor_id, g.currency)
-                    = (excluded.client_id, excluded.tutor_id, excluded.currency) AS is_same
-            ) AS before
+            SELECT client_id, tutor_id, currency, up_to_minor, agreed_at
+            FROM agreed_again(g, excluded)
         )
         RETURNING g.*
     ),

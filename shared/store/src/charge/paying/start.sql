@@ -59,19 +59,7 @@ WITH
             -- is nothing to wait for, so it is asked what will hold in a day.
             is_off(locked.whole, $5::timestamptz + interval '1 day') AS is_off,
 
-            -- What is due, less what was paid and is still here. Money that was decided to go back and that no gateway
-            -- was asked for counts as still here: that refund will be withdrawn if the money is needed. What a bank
-            -- took back counts as gone only once the dispute is lost, so that nobody pays twice while it is open.
-            d.minor - (
-                SELECT
-                    coalesce(
-                        sum(p.amount_minor - given_back(p.id) + unasked(p.id) - disputed(p.id, true)),
-                        0
-                    )::bigint
-                FROM payments p
-                WHERE p.booking_id = b.id
-                  AND p.status = 'paid'
-            ) AS missing,
+            still_to_pay(b.id, d.minor) AS missing,
 
             -- The client's record at the gateway of cards, under which a new page is opened.
             (
