@@ -706,7 +706,10 @@ async fn outcome(story: &mut Story, what: &str, session: &Value, expected: Value
 async fn captured(story: &mut Story, session: &Value, settling_since: Instant) {
     let sql = "SELECT count(*) FROM payments p JOIN charges c ON c.id = p.charge_id
                WHERE p.status = 'paid' AND c.session_id = $1";
-    let session: Uuid = session.as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
+    let session: Uuid = session
+        .as_str()
+        .and_then(|id| id.parse().ok())
+        .unwrap_or_default();
     let is_paid = async || {
         let row = story.database.query_one(sql, &[&session]).await.expect("a count");
         row.get::<_, i64>(0) == 1
@@ -716,7 +719,11 @@ async fn captured(story: &mut Story, session: &Value, settling_since: Instant) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let (captured, waited) = (is_paid().await, settling_since.elapsed());
-    story.step("its charge is taken from the card, and no sweeper came", true, captured);
+    story.step(
+        "its charge is taken from the card, and no sweeper came",
+        true,
+        captured,
+    );
     println!("       {} ms from the run that settled it", waited.as_millis());
     story.capture = Some(waited);
 }

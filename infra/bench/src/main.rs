@@ -17,7 +17,7 @@ const ROUNDS: usize = 41;
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
 /// Complete, and leading nowhere: nothing may be called before the first event.
-const SETTINGS: [(&str, &str); 27] = [
+const SETTINGS: [(&str, &str); 25] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -30,7 +30,11 @@ const SETTINGS: [(&str, &str); 27] = [
     ("LESSONSPACE_API_KEY_PARAMETER", "/bench/key"),
     ("LESSONSPACE_SECRET_PARAMETER", "/bench/secret"),
     ("PUBLIC_BASE_URL", "https://api.invalid/"),
-    ("PROVIDER_EVENTS_QUEUE_URL", "https://queue.invalid/1/q"),
+    (
+        "QUEUES",
+        "classroom-events=https://queue.invalid/1/c,gateway-events=https://queue.invalid/1/g,\
+         payments=https://queue.invalid/1/p,refunds=https://queue.invalid/1/r",
+    ),
     ("DEAD_LETTER_QUEUE_URL", "https://queue.invalid/1/d"),
     ("ARTIFACTS_BUCKET", "bench"),
     ("CRON_SECRET_PARAMETER", "/bench/cron"),
@@ -43,8 +47,6 @@ const SETTINGS: [(&str, &str); 27] = [
     ("FAPSHI_WEBHOOK_SECRET_PARAMETER", "/bench/fapshi-webhook"),
     ("PAYMENT_METHODS", "card"),
     ("PAYMENT_RETURN_URL", "https://app.invalid/paid"),
-    ("PAYMENTS_QUEUE_URL", "https://queue.invalid/1/p"),
-    ("REFUNDS_QUEUE_URL", "https://queue.invalid/1/r"),
 ];
 
 /// From exec to the first byte of the first poll.

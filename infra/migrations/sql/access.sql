@@ -50,6 +50,7 @@ GRANT SELECT ON follow_failures, booking_changes TO firstbell_service;
 GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, timestamptz), due(bookings, timestamptz),
     given_back(uuid), disputed(uuid, boolean), is_unasked(refunds), unasked(uuid), about(jsonb, uuid),
     as_posted(uuid, text, jsonb), senders_turn(timestamptz),
+    longest_span(jsonb, timestamptz), status_here(bookings), may_be_recorded(bookings), stands(bookings), known_to_be_off(bookings, timestamptz),
     still_to_pay(uuid, bigint), agreed_again(card_agreements, card_agreements) TO firstbell_service;
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;

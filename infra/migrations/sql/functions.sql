@@ -29,6 +29,49 @@ LANGUAGE sql SET search_path = firstbell, pg_temp AS $ask$
     FROM gen_random_uuid() AS id
 $ask$;
 
+-- Bookings ------------------------------------------------------------------------------------------------
+
+-- A booking's status as people here see it. Its own is what the platform says; a lesson that client or tutor called off
+-- here is cancelled, too, and only its session says so.
+CREATE OR REPLACE FUNCTION status_here(booking bookings) RETURNS text LANGUAGE sql STABLE AS $status$
+    SELECT CASE
+        WHEN EXISTS (SELECT FROM sessions s WHERE s.booking_id = booking.id AND s.status = 'CANCELLED') THEN 'cancelled'
+        ELSE booking.status END
+$status$;
+
+-- Whether a lesson may be recorded, and its recording shown. Consent may be withdrawn at any time, and counts at once: while
+-- the platform's words cannot be followed, it may have been.
+CREATE OR REPLACE FUNCTION may_be_recorded(booking bookings) RETURNS boolean LANGUAGE sql STABLE AS $recorded$
+    SELECT coalesce(booking.recording_consent, false) AND NOT EXISTS (
+        SELECT FROM follow_failures f WHERE f.booking_id = booking.id AND f.direction = 'follow')
+$recorded$;
+
+-- Whether the parties and the price of a booking stand. One that the platform has taken back to be confirmed anew stands
+-- only for the session that it has.
+CREATE OR REPLACE FUNCTION stands(booking bookings) RETURNS boolean LANGUAGE sql STABLE AS $stands$
+    SELECT booking.agreed_at IS NOT NULL AND (
+        booking.status <> 'pending' OR EXISTS (SELECT FROM sessions s WHERE s.booking_id = booking.id))
+$stands$;
+
+-- Whether a booking will not be held: it is called off, or its end has passed by a day and it does not stand, unless somebody
+-- is still to decide whether it does.
+CREATE OR REPLACE FUNCTION is_off(booking bookings, at timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $off$
+    SELECT booking.status = 'cancelled' OR (
+        NOT stands(booking)
+        AND coalesce(booking.session_start_time + make_interval(mins => coalesce(booking.session_duration, 0))
+            < at - interval '1 day', false)
+        AND NOT EXISTS (
+            SELECT FROM booking_changes c
+            WHERE c.booking_id = booking.id AND c.field = 'status' AND c.state = 'open'))
+$off$;
+
+-- When the tab of a booking is looked at to which money came and that does not stand: a minute after it is known that it
+-- will not be held.
+CREATE OR REPLACE FUNCTION known_to_be_off(booking bookings, at timestamptz) RETURNS timestamptz LANGUAGE sql STABLE AS $known$
+    SELECT coalesce(booking.session_start_time + make_interval(mins => coalesce(booking.session_duration, 0)), at)
+        + interval '1 day 1 minute'
+$known$;
+
 -- Evidence ------------------------------------------------------------------------------------------------
 
 -- Adds what `new` knows to `old`: earliest beginnings, latest ends, and the union of everything else. Neither order nor
@@ -76,6 +119,13 @@ CREATE OR REPLACE FUNCTION owes_an_end(evidence jsonb, starts_at timestamptz) RE
             WHERE NOT coalesce(evidence -> 'spans' ? told.key, false)
               AND from_milliseconds(told.value::bigint) > starts_at - interval '2 hours')
 $owes$;
+
+-- The span whose recording is the lesson's: the longest that has ended, of those that `proof_of` counts. NULL if none has.
+CREATE OR REPLACE FUNCTION longest_span(evidence jsonb, starts_at timestamptz) RETURNS text LANGUAGE sql STABLE AS $longest$
+    SELECT e.key FROM jsonb_each(evidence -> 'spans') AS e
+    WHERE from_milliseconds((e.value ->> 1)::bigint) > starts_at OR starts_at IS NULL AND e.value ->> 1 IS NOT NULL
+    ORDER BY (e.value ->> 1)::bigint - (e.value ->> 0)::bigint DESC, e.key LIMIT 1
+$longest$;
 
 -- Until when the provider of a session is asked what it saw: shortly before what is known decides without it.
 CREATE OR REPLACE FUNCTION asked_until(session sessions) RETURNS timestamptz LANGUAGE sql STABLE AS $until$
@@ -162,6 +212,12 @@ BEGIN
     ON CONFLICT (source) DO NOTHING;
 
     -- Money that was paid for a lesson that will not be held goes back.
+    -- So it does if the lesson is to be confirmed anew, and nobody does.
+    UPDATE payments p SET look_at = known_to_be_off(b, at)
+    FROM bookings b
+    WHERE b.id = booking AND taken ->> 'status' = 'pending' AND NOT stands(b)
+      AND p.booking_id = b.id AND p.status = 'paid' AND p.amount_minor > 0 AND p.look_at IS NULL;
+
     PERFORM ask_for('look_at_tab', 'payments', 'booking_id', booking, at)
     WHERE taken ->> 'status' = 'cancelled' AND EXISTS (SELECT FROM payments p WHERE p.booking_id = booking);
 

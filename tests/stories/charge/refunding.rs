@@ -524,6 +524,40 @@ async fn money_for_a_lesson_to_which_nobody_ever_agreed_goes_back_by_itself() {
 }
 
 #[tokio::test]
+async fn money_goes_back_for_a_lesson_that_was_to_be_confirmed_anew_and_never_was() {
+    let till = Till::open().await;
+    let write = async |lesson: &Lesson, set: &str| {
+        let sql = format!("UPDATE public.bookings SET {set} WHERE id = $1");
+        till.world.owner.execute(&sql, &[&lesson.id]).await.unwrap();
+    };
+    let starts_at = Timestamp::now() + SignedDuration::from_mins(60);
+
+    // One was confirmed before it had a time, and gets one as a proposal; the other was paid while it was confirmed.
+    let without_time = Lesson::starting(starts_at)
+        .booked_by(&till.world.cast, &till.world.owner)
+        .await;
+    write(&without_time, "session_start_time = NULL").await;
+    write(&without_time, "status = 'confirmed'").await;
+    write(
+        &without_time,
+        &format!("status = 'pending', session_start_time = '{starts_at}'"),
+    )
+    .await;
+    till.paid_by_card(&without_time).await;
+    let confirmed = till.world.lesson_in(60).await;
+    till.paid_by_card(&confirmed).await;
+    write(&confirmed, "status = 'pending'").await;
+
+    till.world.travel(120 + 24 * 60 + 2);
+    till.reconcile().await;
+    till.work().await;
+    till.hear(1).await;
+
+    assert_eq!(till.at_stripe().1, [10_000, 10_000]);
+    assert_eq!(till.books().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn what_was_given_back_by_hand_is_not_undone_or_given_back_again_by_what_the_gateway_says() {
     let till = Till::open().await;
     half_could_not_go_back(&till).await;

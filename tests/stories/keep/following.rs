@@ -1064,6 +1064,17 @@ async fn a_cancellation_comes_through_whatever_else_cannot_be_read() {
     beside.write(&lesson, "status = 'cancelled'").await;
 
     assert_eq!(beside.world.count("follow_failures").await, 1);
+    let allowed = "SELECT may_be_recorded(b) FROM bookings b WHERE id = $1";
+    let allowed = beside
+        .world
+        .owner
+        .query_one(allowed, &[&lesson.id])
+        .await
+        .unwrap();
+    assert!(
+        !allowed.get::<_, bool>(0),
+        "the platform may have said that it is not"
+    );
     assert_eq!(beside.copy(&lesson).await[0], "cancelled");
     beside
         .world

@@ -809,6 +809,41 @@ async fn a_recording_that_its_list_shows_late_is_asked_for_where_it_was_allowed(
 }
 
 #[tokio::test]
+async fn the_recording_of_the_longest_time_is_asked_for_although_a_shorter_one_is_there() {
+    let world = World::proving().await;
+    let mut school = School::open(&world, 60).await;
+    let mut plays = school.plays(&["T 0 - 5, 6 - 61; L 0 - 5, 6 - 61"]).await;
+    let lesson = plays[0].lesson;
+    for minute in [-15, 0, 5, 6] {
+        school.pass(&mut plays, minute).await;
+    }
+    let address = async || world.booking(&lesson).await["recording_url"].clone();
+    let of_five_minutes = address().await;
+    assert!(of_five_minutes.is_string(), "of what ended first");
+
+    // Of the rest it takes the vendor a while.
+    world.lessonspace.behave([Quirk::RecordingsPrepare]);
+    for minute in [60, 61, 62, 75] {
+        school.pass(&mut plays, minute).await;
+    }
+    let again = school.asks_at(&lesson).await;
+    world.lessonspace.behave([]);
+    world.travel_to(again.expect("nobody asks for the rest"));
+    school.tick().await;
+
+    let of_the_lesson = address().await;
+    assert!(
+        of_the_lesson.is_string() && of_the_lesson != of_five_minutes,
+        "{of_the_lesson}"
+    );
+    assert_eq!(
+        school.asks_at(&lesson).await,
+        None,
+        "asked about although it is there"
+    );
+}
+
+#[tokio::test]
 async fn whoever_alone_pressed_join_and_was_not_seen_in_the_room_did_not_come() {
     let world = World::proving().await;
     let (tutor, student) = (world.cast.tutor, world.cast.student);

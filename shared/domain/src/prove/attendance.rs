@@ -48,9 +48,12 @@ impl Stay {
         self.until != Until::Left || self.to >= instant
     }
 
-    /// Whether both were there at once. A press of Join alone is nobody's presence to the other.
-    fn overlaps(&self, other: &Self) -> bool {
-        !self.is_moment() && !other.is_moment() && self.reaches(other.from) && other.reaches(self.from)
+    /// From when on both were there at once; `None` if they never were. A press of Join alone is nobody's presence to the
+    /// other.
+    fn meets(&self, other: &Self) -> Option<Timestamp> {
+        let are_stays = !self.is_moment() && !other.is_moment();
+        let from = self.from.max(other.from);
+        (are_stays && self.reaches(from) && other.reaches(from)).then_some(from)
     }
 
     /// For how long both are known to have been there.
@@ -101,6 +104,9 @@ pub struct Attendance {
     /// A webhook told an end for which the provider's list still owes the time.
     #[serde(skip)]
     pub is_unsure: bool,
+    /// Each side was in the room when the provider last said who was there, or has been let in since.
+    #[serde(skip)]
+    are_let_in: bool,
 }
 
 impl Attendance {
@@ -118,6 +124,9 @@ impl Attendance {
                 learner: present(facts.stays(Side::Learner)),
                 room,
                 is_unsure: facts.owes_an_end(),
+                are_let_in: [Side::Tutor, Side::Learner]
+                    .into_iter()
+                    .all(|side| facts.was_in_the_room(side) || facts.was_let_in_since(side)),
             };
         }
 
@@ -127,21 +136,30 @@ impl Attendance {
             learner: facts.by_launches(learner, tutor, &room),
             room,
             is_unsure: facts.owes_an_end(),
+            are_let_in: tutor && learner,
         }
     }
 
     /// The lesson's last stay, and whether it is known who was in it: the tutor's stay in which the two last met, or,
-    /// where nobody knows who was there, the room's last span.
+    /// where nobody knows who was there, the room's last span. Who meets only after the planned end has held no lesson.
     pub fn lesson(&self, session: &Session) -> Option<Stay> {
         match (&self.tutor, &self.learner) {
             (Presence::Present(tutor), Presence::Present(learner)) => {
+                let pairs = tutor
+                    .iter()
+                    .flat_map(|part| learner.iter().map(move |other| (part, other)));
+                let meetings: Vec<(&Stay, Timestamp)> = pairs
+                    .filter_map(|(part, other)| Some((part, part.meets(other)?)))
+                    .collect();
+
+                let ends_at = session.schedule.ends_at();
+                if !meetings.iter().any(|(_, from)| *from < ends_at) {
+                    return None;
+                }
                 let has_met = |stay: &Stay| {
-                    let parts = tutor
+                    meetings
                         .iter()
-                        .filter(|part| part.from >= stay.from && part.from <= stay.to);
-                    parts
-                        .into_iter()
-                        .any(|part| learner.iter().any(|other| part.overlaps(other)))
+                        .any(|(part, _)| part.from >= stay.from && part.from <= stay.to)
                 };
                 without_gaps(session, tutor).into_iter().rfind(has_met)
             }
@@ -150,15 +168,14 @@ impl Attendance {
         }
     }
 
-    /// Whether tutor and learner are known to have been there at once, or both have been let in and nothing else is known.
+    /// Whether tutor and learner are known to have been there at once, or both have been let in and nothing else is known
+    /// since.
     pub fn have_met(&self, session: &Session) -> bool {
-        if (&self.tutor, &self.learner) == (&Presence::Came, &Presence::Came) {
-            return true;
-        }
-        matches!(
-            (&self.tutor, &self.learner),
-            (Presence::Present(_), Presence::Present(_))
-        ) && self.lesson(session).is_some()
+        self.are_let_in
+            || matches!(
+                (&self.tutor, &self.learner),
+                (Presence::Present(_), Presence::Present(_))
+            ) && self.lesson(session).is_some()
     }
 
     /// For how long the two are known to have been there at once, early minutes included.
@@ -174,8 +191,8 @@ impl Attendance {
         })
     }
 
-    /// Whether the tutor waited for a learner whom they never met: was there, at the latest one gap after the start,
-    /// until the end of the wait; or, for a learner who never came at all, for as long as the wait within the planned time.
+    /// Whether the tutor waited for a learner whom they never met: was there, at the latest one gap or half the wait after
+    /// the start, until the end of the wait; or, for a learner who never came at all, for as long as the wait within the planned time.
     pub fn tutor_waited(&self, session: &Session) -> bool {
         let Presence::Present(tutor) = &self.tutor else {
             return self.tutor == Presence::Came;
@@ -184,7 +201,7 @@ impl Attendance {
         let wait_ends = session.no_show_from();
         let wait = wait_ends.duration_since(starts_at);
         without_gaps(session, tutor).iter().any(|stay| {
-            let is_in_time = stay.from.duration_since(starts_at) <= gap(session);
+            let is_in_time = stay.from.duration_since(starts_at) <= gap(session).min(wait / 2);
             let is_long_enough = stay.fills(wait, starts_at, ends_at);
             (is_in_time && stay.reaches(wait_ends)) || (self.learner == Presence::Absent && is_long_enough)
         })
@@ -459,6 +476,17 @@ impl Facts<'_> {
         let earlier = self.presses_of(side).filter(|mark| mark.at <= gone_at);
         let pressers: BTreeSet<&str> = earlier.map(|mark| mark.who.as_str()).collect();
         (leavers.len() >= pressers.len()).then_some(gone_at)
+    }
+
+    /// Whether somebody of `side` had not left when the provider last said who was there.
+    fn was_in_the_room(&self, side: Side) -> bool {
+        self.stays(side).iter().any(|stay| stay.until != Until::Left)
+    }
+
+    /// Whether somebody of `side` has pressed Join since the provider last said who was there.
+    fn was_let_in_since(&self, side: Side) -> bool {
+        let asked_at = self.asked_at.unwrap_or(Timestamp::MIN);
+        self.presses(side).any(|at| at > asked_at)
     }
 
     fn was_asked_since_start(&self) -> bool {

@@ -59,17 +59,13 @@ WITH
             intent_id = coalesce($5, p.intent_id),
 
             -- Money for a booking that nobody has agreed to goes back if that stays so: `due` asks for nothing any
-            -- more a day after the lesson's end. A minute later `reconcile` looks at the tab. Otherwise there is
-            -- nothing more to look for.
+            -- more a day after the lesson's end, and then `reconcile` looks at the tab. Otherwise there is nothing
+            -- more to look for.
             look_at = (
-                SELECT
-                    coalesce(
-                        b.session_start_time + make_interval(mins => coalesce(b.session_duration, 0)),
-                        $6::timestamptz
-                    ) + interval '1 day 1 minute'
+                SELECT known_to_be_off(b, $6)
                 FROM bookings b
                 WHERE b.id = p.booking_id
-                  AND b.agreed_at IS NULL
+                  AND NOT stands(b)
                   AND p.amount_minor > 0
             )
         FROM known k

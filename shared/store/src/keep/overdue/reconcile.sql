@@ -31,7 +31,7 @@ WITH
                 AND p.created_at < $1::timestamptz - interval '30 days' AS is_silent,
             CASE
                 WHEN p.status IN ('opening', 'open', 'declined') THEN next_look(p.looks + 1, $1)
-                WHEN p.status = 'paid' AND b.agreed_at IS NULL AND given_back(p.id) < p.amount_minor
+                WHEN p.status = 'paid' AND NOT stands(b) AND given_back(p.id) < p.amount_minor
                     THEN $1::timestamptz + interval '1 day'
             END AS next
         FROM payments p

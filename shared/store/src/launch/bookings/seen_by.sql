@@ -16,27 +16,15 @@ SELECT
     b.tutor_id,
     b.student_id,
     b.session_start_time,
-
-    -- The booking's own status is what the platform says. A lesson that client or tutor called off here is cancelled,
-    -- too, and only its session says so.
-    CASE
-        WHEN EXISTS (
-            SELECT
-            FROM sessions s
-            WHERE s.booking_id = b.id
-              AND s.status = 'CANCELLED'
-        ) THEN 'cancelled'
-        ELSE b.status
-    END AS status,
+    status_here(b) AS status,
     b.session_duration,
     b.meeting_provider_id,
     b.meeting_started_at,
     b.meeting_ended_at,
     b.duration_actual,
 
-    -- Consent may be withdrawn at any time, and counts at once.
     CASE
-        WHEN b.recording_consent THEN b.recording_url
+        WHEN may_be_recorded(b) THEN b.recording_url
     END AS recording_url,
     b.session_artifacts,
     guards.student AS is_guardian,

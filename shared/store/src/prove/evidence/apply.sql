@@ -73,8 +73,8 @@ WITH
 
     -- All that is known of the room by now, and what it proves: the first beginning, the last end, for how long the
     -- room was held open, and of which span the recording is shown. OFFSET 0 keeps Postgres from merging anew
-    -- wherever the result is used. A recording is owed where recording was agreed to, every span has ended and none
-    -- of them has a recording.
+    -- wherever the result is used. A recording is owed where recording was agreed to, every span has ended and the
+    -- longest of them has no recording: a shorter one may have its own earlier.
     subject AS (
         SELECT
             b.id,
@@ -82,7 +82,7 @@ WITH
             proof.*,
             coalesce(b.recording_consent, false)
                 AND proof.ended_at IS NOT NULL
-                AND proof.recorded IS NULL AS owes_a_recording
+                AND proof.recorded IS DISTINCT FROM longest_span(whole.evidence, b.session_start_time) AS owes_a_recording
         FROM locked b
         CROSS JOIN LATERAL (
             SELECT merged_evidence(b.evidence, $8) AS evidence

@@ -76,6 +76,14 @@ const BOUNDS: &[(&str, &[Bound])] = &[
         ],
     ),
     (
+        "who meets only after the planned end has held no lesson",
+        &[
+            ("T 59.9 - 70; L 0 - 70", None, Completed, 60),
+            ("T 60 - 70; L 0 - 70", None, NoTutor, 75),
+            ("T 0 - 70; L 63 - 64", None, NoStudent, 75),
+        ],
+    ),
+    (
         "a tutor who came late waited if for as long as the wait",
         &[
             ("T 25 - 45", None, NoStudent, 75),
@@ -101,6 +109,41 @@ fn just_before_a_bound_and_just_behind_it() {
             assert_eq!((status, minute), (*outcome, *decided_at), "{rule}: {line}");
         }
     }
+}
+
+#[test]
+fn in_a_short_lesson_who_comes_when_the_wait_is_over_has_not_waited() {
+    let short = session(20, 10_000, Currency::TTD);
+    let outcome = |line: &str| {
+        let seen = Seen::read(line);
+        foresee(&short, &asked(seen.at(40.0), 40.0), at(40.0)).status
+    };
+
+    assert_eq!(short.no_show_wait_minutes(), 6);
+    assert_eq!(outcome("T 3 - 21; L 0 - 2"), NoStudent, "half the wait late");
+    assert_eq!(outcome("T 3.1 - 21; L 0 - 2"), NoTutor);
+    assert_eq!(outcome("T 9 - 9.5; L 0 - 8"), NoTutor, "for half a minute");
+}
+
+#[test]
+fn whoever_was_let_in_since_the_list_was_read_may_be_with_the_other() {
+    let met = |line: &str, asked_at: f64, presses: &[(Side, f64)]| {
+        let mut evidence = Seen::read(line).at(asked_at);
+        for (side, minute) in presses {
+            press(&mut evidence, *side, *minute);
+        }
+        have_met(&hour(), &asked(evidence, asked_at))
+    };
+
+    assert!(
+        met("T -10 - 61", -9.0, &[(Side::Learner, -3.0)]),
+        "the list is older than the learner"
+    );
+    assert!(
+        !met("T -10 - 61", -2.0, &[(Side::Learner, -3.0)]),
+        "the list says who is there"
+    );
+    assert!(!met("T -10 - 61", -9.0, &[]));
 }
 
 #[test]
