@@ -20,12 +20,12 @@ CREATE OR REPLACE FUNCTION as_posted(id uuid, queue text, envelope jsonb) RETURN
     SELECT jsonb_build_object('id', id, 'queue', queue, 'envelope', jsonb_set(envelope, '{id}', to_jsonb(id)))
 $posted$;
 
--- Asks for one job, as the functions write it.
+-- Asks for one job, as the functions write it. Those of the release before insist on a `dedupe_key`.
 CREATE OR REPLACE FUNCTION ask_for(job text, to_queue text, about text, subject uuid, at timestamptz) RETURNS void
 LANGUAGE sql SET search_path = firstbell, pg_temp AS $ask$
     INSERT INTO outbox (id, queue, envelope, due_at)
     SELECT id, to_queue, jsonb_build_object('v', 1, 'type', job, 'id', id, 'occurred_at', at, 'correlation_id', id,
-               'causation_id', NULL, 'payload', jsonb_build_object(about, subject)), at
+               'causation_id', NULL, 'dedupe_key', '', 'payload', jsonb_build_object(about, subject)), at
     FROM gen_random_uuid() AS id
 $ask$;
 

@@ -9,7 +9,8 @@
 //! 4. Each minute the sweeper, `relay-outbox`, sends what is due and not marked: what the database's own
 //!    functions wrote, what was due later, and what its writer could not send.
 //!
-//! A message may be sent twice, never lost.
+//! A message may be sent twice, never lost: once more for instance if so much waits in its queue that nobody has
+//! received it after a minute.
 
 use crate::clock::Clock;
 use crate::config::Env;
@@ -30,8 +31,9 @@ use uuid::Uuid;
 
 /// How many rows one round claims.
 const CLAIM_SIZE: i64 = 100;
-/// How long a claim holds. One that was not confirmed by then belongs to a process that died.
-const CLAIM_LEASE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a claim holds. One that was not confirmed by then belongs to a process that died. It ends before the next
+/// minute's sweep, which so finds, and counts, what could not be sent.
+const CLAIM_LEASE: SignedDuration = SignedDuration::from_secs(45);
 /// How long one round of claim, send and confirm may take; no round is begun with less time left.
 const ROUND_BUDGET: Duration = Duration::from_secs(5);
 /// How long sending right after a commit may take. What was not sent by then is left to the sweeper.

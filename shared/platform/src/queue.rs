@@ -36,6 +36,10 @@ pub struct Envelope<T> {
     pub correlation_id: String,
     /// The message or request that caused it; `None` if nothing did.
     pub causation_id: Option<String>,
+    /// Functions of the release before insist on it, and work beside these for the time of a deployment. Nobody
+    /// else reads it: it goes with the next release.
+    #[serde(default)]
+    dedupe_key: String,
     /// What the receiver works on.
     pub payload: T,
 }
@@ -58,6 +62,7 @@ impl<T> Envelope<T> {
             // after it.
             correlation_id: correlation_id.clone().unwrap_or_else(|| id.to_string()),
             causation_id: correlation_id,
+            dedupe_key: String::new(),
             payload,
         }
     }
@@ -226,7 +231,7 @@ mod tests {
         let id = "00000000-0000-0000-0000-000000000001";
         let expected = json!({
             "v": 1, "type": "lesson_ended", "id": id, "occurred_at": "2026-03-01T12:00:00Z",
-            "correlation_id": id, "causation_id": null, "payload": {"n": 7},
+            "correlation_id": id, "causation_id": null, "dedupe_key": "", "payload": {"n": 7},
         });
 
         assert_eq!(serde_json::to_value(&envelope).unwrap(), expected);

@@ -57,26 +57,26 @@ impl Job for StepTab {
         invocation::note("booking_id", booking);
         let now = self.clock.now();
 
-        let Some(mut open) = tab::look_at_tab(&self.database, booking, message, now).await? else {
+        let Some(mut loaded) = tab::look_at_tab(&self.database, booking, message, now).await? else {
             return Err(JobError::Permanent(
                 "there is no such booking, or it has no price",
             ));
         };
 
-        let mut next = open.tab.next(false, now).map_err(incalculable)?;
+        let mut next = loaded.tab.next(false, now).map_err(incalculable)?;
 
         // What is unclear is looked up once. The second `next` is told so (`true`), and cannot ask for
         // another look-up.
         if let Next::LookUp(unclear) = &next {
-            if self.look_up(&open, unclear, now).await? {
-                open = tab::look_at_tab(&self.database, booking, message, now)
+            if self.look_up(&loaded, unclear, now).await? {
+                loaded = tab::look_at_tab(&self.database, booking, message, now)
                     .await?
                     .ok_or(JobError::Transient("the booking is gone"))?;
             }
-            next = open.tab.next(true, now).map_err(incalculable)?;
+            next = loaded.tab.next(true, now).map_err(incalculable)?;
         }
 
-        self.take(booking, &open, next, now).await
+        self.take(booking, &loaded, next, now).await
     }
 }
 
@@ -84,7 +84,7 @@ impl StepTab {
     async fn take(
         &self,
         booking: BookingId,
-        open: &LoadedTab,
+        loaded: &LoadedTab,
         next: Next,
         now: Timestamp,
     ) -> Result<(), JobError> {
@@ -94,27 +94,29 @@ impl StepTab {
             Next::Withdraw => {
                 tracing::info!("refunds withdrawn");
                 let look = LookAtTab::draft(&self.ids, now);
-                Ok(tab::withdraw_unasked(&self.database, booking, open, &look, now).await?)
+                Ok(tab::withdraw_unasked(&self.database, booking, loaded, &look, now).await?)
             }
-            Next::Close(given_up, refund) => self.close(booking, open, &given_up, refund.as_ref(), now).await,
+            Next::Close(given_up, refund) => {
+                self.close(booking, loaded, &given_up, refund.as_ref(), now).await
+            }
             // The tab is kept for a platform that collects, but nobody is charged or asked by us.
             Next::Collect(_) | Next::AskClient(_) if self.collects == Collects::Platform => Ok(()),
-            Next::Collect(amount) => self.collect(open, amount, now).await,
-            Next::AskClient(ask) => self.ask_client(open, ask, now).await,
+            Next::Collect(amount) => self.collect(loaded, amount, now).await,
+            Next::AskClient(ask) => self.ask_client(loaded, ask, now).await,
         }
     }
 
     async fn close(
         &self,
         booking: BookingId,
-        open: &LoadedTab,
+        loaded: &LoadedTab,
         given_up: &[PaymentId],
         refund: Option<&Refund>,
         now: Timestamp,
     ) -> Result<(), JobError> {
         let closing = Closing {
             booking,
-            open,
+            loaded,
             given_up,
             refund: refund.map(|refund| (RefundId(self.ids.next()), refund)),
             review_above_minor: self.review_above_minor,
@@ -128,8 +130,8 @@ impl StepTab {
         Ok(())
     }
 
-    async fn collect(&self, open: &LoadedTab, amount: Money, now: Timestamp) -> Result<(), JobError> {
-        let (line, card) = collection(open)?;
+    async fn collect(&self, loaded: &LoadedTab, amount: Money, now: Timestamp) -> Result<(), JobError> {
+        let (line, card) = collection(loaded)?;
         let card = card.ok_or(JobError::Transient("the card is gone"))?;
 
         // It stays on the client's account: no card can pay it, so nobody is asked to.
@@ -170,22 +172,26 @@ impl StepTab {
         self.enter(line.id, outcome, now).await
     }
 
-    async fn ask_client(&self, open: &LoadedTab, ask: Ask, now: Timestamp) -> Result<(), JobError> {
-        let (line, _) = collection(open)?;
+    async fn ask_client(&self, loaded: &LoadedTab, ask: Ask, now: Timestamp) -> Result<(), JobError> {
+        let (line, _) = collection(loaded)?;
         self.enter(line.id, refused(line.attempt, ask.word()), now).await
     }
 
     /// Learns from the gateways what became of payments; tells whether any of them moved.
     async fn look_up(
         &self,
-        open: &LoadedTab,
+        loaded: &LoadedTab,
         unclear: &[PaymentId],
         now: Timestamp,
     ) -> Result<bool, JobError> {
         let mut moved = false;
 
-        for line in open.at_gateways.iter().filter(|line| unclear.contains(&line.id)) {
-            match self.find(line, open.card.as_ref(), now).await? {
+        for line in loaded
+            .at_gateways
+            .iter()
+            .filter(|line| unclear.contains(&line.id))
+        {
+            match self.find(line, loaded.card.as_ref(), now).await? {
                 // It may still take the money: nothing is charged beside it, and it is not given up.
                 Some(Outcome::Open) if line.collects => return Err(UNDECIDED),
                 None | Some(Outcome::Open) => {}
@@ -251,11 +257,11 @@ impl StepTab {
 }
 
 /// The payment that collects the charge that counts, and the card on file, if there is one.
-fn collection(open: &LoadedTab) -> Result<(&GatewayPayment, Option<&Card>), JobError> {
-    let collection = open.collection();
+fn collection(loaded: &LoadedTab) -> Result<(&GatewayPayment, Option<&Card>), JobError> {
+    let collection = loaded.collection();
     let (_, line) = collection.ok_or(JobError::Permanent("the charge has no collection"))?;
     invocation::note("payment_id", line.id);
-    Ok((line, open.card.as_ref()))
+    Ok((line, loaded.card.as_ref()))
 }
 
 fn refused(attempt: i32, reason: &str) -> Outcome {

@@ -156,11 +156,12 @@ impl Payment {
             .minus(self.disputed)
     }
 
-    /// What of it can neither go back nor be asked for again. What a bank took back is not stuck beside that.
+    /// What of it can neither go back nor be asked for again. What a bank took back is not stuck beside that. A bank may
+    /// take the whole of a payment of which a part went back before; then more has gone than came.
     pub(crate) fn out_of_reach(&self) -> Result<Money, MoneyError> {
-        let here = self.amount.minus(self.refunded)?;
-        let both = self.stuck.plus(self.disputed)?;
-        Ok(Money::new(both.minor().min(here.minor()), both.currency()))
+        let here = self.amount.minus(self.refunded)?.minus(self.disputed)?;
+        let stuck = self.stuck.minor().min(here.minor().max(0));
+        self.disputed.plus(Money::new(stuck, here.currency()))
     }
 
     /// Asked for by somebody else, just now.

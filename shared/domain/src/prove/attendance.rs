@@ -48,12 +48,9 @@ impl Stay {
         self.until != Until::Left || self.to >= instant
     }
 
-    /// From when on both were there at once; `None` if they never were. A press of Join alone is nobody's presence to the
-    /// other.
-    fn meets(&self, other: &Self) -> Option<Timestamp> {
-        let are_stays = !self.is_moment() && !other.is_moment();
-        let from = self.from.max(other.from);
-        (are_stays && self.reaches(from) && other.reaches(from)).then_some(from)
+    /// Whether both were there at once. A press of Join alone is nobody's presence to the other.
+    fn meets(&self, other: &Self) -> bool {
+        !self.is_moment() && !other.is_moment() && self.reaches(other.from) && other.reaches(self.from)
     }
 
     /// For how long both are known to have been there.
@@ -148,24 +145,34 @@ impl Attendance {
                 let pairs = tutor
                     .iter()
                     .flat_map(|part| learner.iter().map(move |other| (part, other)));
-                let meetings: Vec<(&Stay, Timestamp)> = pairs
-                    .filter_map(|(part, other)| Some((part, part.meets(other)?)))
-                    .collect();
-
-                let ends_at = session.schedule.ends_at();
-                if !meetings.iter().any(|(_, from)| *from < ends_at) {
+                let meetings: Vec<(&Stay, &Stay)> = pairs.filter(|(part, other)| part.meets(other)).collect();
+                if self.is_an_apology(session, &meetings) {
                     return None;
                 }
+
                 let has_met = |stay: &Stay| {
-                    meetings
-                        .iter()
-                        .any(|(part, _)| part.from >= stay.from && part.from <= stay.to)
+                    let mut parts = meetings.iter().map(|(part, _)| part);
+                    parts.any(|part| part.from >= stay.from && part.from <= stay.to)
                 };
                 without_gaps(session, tutor).into_iter().rfind(has_met)
             }
             (Presence::Present(_) | Presence::Came, Presence::Absent) | (Presence::Absent, _) => None,
             _ => self.room.last().copied(),
         }
+    }
+
+    /// Whether the two met for the first time when the planned time was over, and for less than a lesson's length. While
+    /// both are still there, that is not known.
+    fn is_an_apology(&self, session: &Session, meetings: &[(&Stay, &Stay)]) -> bool {
+        let (starts_at, ends_at) = (session.schedule.starts_at(), session.schedule.ends_at());
+        let planned = ends_at.duration_since(starts_at);
+        let is_short = self.together().saturating_add(tolerance(session)) < planned;
+
+        let is_late_and_over = |(part, other): &(&Stay, &Stay)| {
+            let is_over = part.until == Until::Left || other.until == Until::Left;
+            is_over && part.from.max(other.from) > ends_at
+        };
+        is_short && meetings.iter().all(is_late_and_over)
     }
 
     /// Whether tutor and learner are known to have been there at once, or both have been let in and nothing else is known
@@ -192,7 +199,7 @@ impl Attendance {
     }
 
     /// Whether the tutor waited for a learner whom they never met: was there, at the latest one gap or half the wait after
-    /// the start, until the end of the wait; or, for a learner who never came at all, for as long as the wait within the planned time.
+    /// the start, until the end of the wait; or, for a learner who did not come before the planned end, for as long as the wait within the planned time.
     pub fn tutor_waited(&self, session: &Session) -> bool {
         let Presence::Present(tutor) = &self.tutor else {
             return self.tutor == Presence::Came;
@@ -200,10 +207,16 @@ impl Attendance {
         let (starts_at, ends_at) = (session.schedule.starts_at(), session.schedule.ends_at());
         let wait_ends = session.no_show_from();
         let wait = wait_ends.duration_since(starts_at);
+        let missed_it = match &self.learner {
+            Presence::Absent => true,
+            Presence::Present(learner) => learner.iter().all(|stay| stay.from > ends_at),
+            Presence::Came | Presence::Unknown => false,
+        };
+
         without_gaps(session, tutor).iter().any(|stay| {
             let is_in_time = stay.from.duration_since(starts_at) <= gap(session).min(wait / 2);
             let is_long_enough = stay.fills(wait, starts_at, ends_at);
-            (is_in_time && stay.reaches(wait_ends)) || (self.learner == Presence::Absent && is_long_enough)
+            (is_in_time && stay.reaches(wait_ends)) || (missed_it && is_long_enough)
         })
     }
 

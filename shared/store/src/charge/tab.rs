@@ -199,7 +199,7 @@ pub struct Closing<'a> {
     /// The booking whose tab it is.
     pub booking: BookingId,
     /// The tab as it was loaded.
-    pub open: &'a LoadedTab,
+    pub loaded: &'a LoadedTab,
     /// The collections to give up.
     pub given_up: &'a [PaymentId],
     /// The refund to decide, with its id; `None` if nothing goes back.
@@ -219,24 +219,27 @@ pub async fn close(
 ) -> Result<bool, DatabaseError> {
     let Closing {
         booking,
-        open,
+        loaded,
         given_up,
         refund,
         review_above_minor,
     } = closing;
 
-    let at_gateways = open.at_gateways.iter().filter(|line| given_up.contains(&line.id));
+    let at_gateways = loaded
+        .at_gateways
+        .iter()
+        .filter(|line| given_up.contains(&line.id));
     let (given_up, asked_since): (Vec<Uuid>, Vec<Option<Timestamp>>) =
         at_gateways.map(|line| (line.id.0, line.asked_since)).unzip();
 
     let (id, refund) = (refund.map(|(id, _)| id.0), refund.map(|(_, refund)| refund));
     // A refund has its number in the booking, so of two that were decided side by side only one is inserted.
-    let ordinal = open.refunds.saturating_add(1);
+    let ordinal = loaded.refunds.saturating_add(1);
     let payment = refund.map(|refund| refund.payment.0);
     let minor = refund.map(|refund| refund.amount.minor());
     let code = refund.map(|refund| refund.amount.currency().code());
 
-    let due = open.tab.due.minor();
+    let due = loaded.tab.due.minor();
 
     let params: [Param<'_>; 13] = [
         (&given_up, Type::UUID_ARRAY),
@@ -277,11 +280,11 @@ pub const WITHDRAW_UNASKED: &str = "
 pub async fn withdraw_unasked(
     database: &Database,
     booking: BookingId,
-    open: &LoadedTab,
+    loaded: &LoadedTab,
     look: &Draft,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let due = open.tab.due.minor();
+    let due = loaded.tab.due.minor();
     let params: [Param<'_>; 4] = [
         (&booking.0, Type::UUID),
         (&due, Type::INT8),

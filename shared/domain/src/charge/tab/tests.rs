@@ -221,6 +221,18 @@ fn what_a_bank_took_back_is_not_also_stuck() {
 }
 
 #[test]
+fn a_bank_may_take_more_than_was_left_and_what_its_owner_then_pays_does_not_go_back() {
+    // Half of it went back, then the bank took the whole; the client has paid that again.
+    let taken = Payment {
+        refunded: xaf(50),
+        disputed: xaf(100),
+        ..ahead(7, PaymentStatus::Paid, 100)
+    };
+    let tab = settled(50, vec![taken, ahead(8, PaymentStatus::Paid, 100)]);
+    assert_eq!(next(&tab), Next::Rest);
+}
+
+#[test]
 fn nothing_is_collected_before_the_outcome_and_nobody_is_charged_without_a_card() {
     let mut tab = settled(100, vec![]);
     tab.charge = None;

@@ -78,9 +78,11 @@ const BOUNDS: &[(&str, &[Bound])] = &[
     (
         "who meets only after the planned end has held no lesson",
         &[
-            ("T 59.9 - 70; L 0 - 70", None, Completed, 60),
-            ("T 60 - 70; L 0 - 70", None, NoTutor, 75),
+            ("T 60 - 70; L 0 - 70", None, Completed, 60),
+            ("T 60.1 - 70; L 0 - 70", None, NoTutor, 75),
             ("T 0 - 70; L 63 - 64", None, NoStudent, 75),
+            ("T 15 - 70; L 61 - 64", None, NoStudent, 75),
+            ("T 61 - 121; L 61 - 121", None, Completed, 75),
         ],
     ),
     (
@@ -109,6 +111,14 @@ fn just_before_a_bound_and_just_behind_it() {
             assert_eq!((status, minute), (*outcome, *decided_at), "{rule}: {line}");
         }
     }
+}
+
+#[test]
+fn a_lesson_that_was_held_whole_when_its_time_was_over_was_held() {
+    let outcome = |line: &str| status(&hour(), Seen::read(line).at(200.0), 200.0);
+
+    assert_eq!(outcome("T 61 - 119; L 61 - 119"), Completed);
+    assert_eq!(outcome("T 61 - 118.9; L 61 - 118.9"), NoTutor);
 }
 
 #[test]
