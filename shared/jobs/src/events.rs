@@ -9,11 +9,18 @@ use platform::outbox::Message;
 use platform::queue::Envelope;
 use serde::Serialize;
 use serde_json::Value;
+use std::str::FromStr;
 use store::prove::inbox::{self, Event};
 
 /// How often an event that matches nothing is tried again: after 1, 2, 4, … minutes, in all for about eight
 /// and a half hours. Then it is parked for a person.
 const MOST_ATTEMPTS: i32 = 9;
+
+/// Whose event a message is, by its `type`: a provider's word, and `_event`, as its door puts it there. `None` if no
+/// provider of this kind has that word.
+pub fn told_by<T: FromStr>(kind: &str) -> Option<T> {
+    kind.strip_suffix("_event")?.parse().ok()
+}
 
 /// The whole message as JSON, to be kept with its event and sent again.
 pub fn whole<T: Serialize>(envelope: &Envelope<T>) -> Result<Value, JobError> {

@@ -348,9 +348,12 @@ async fn sessions(world: &World) -> Vec<(&'static str, usize)> {
     counted.push(("explain-charge", route(world, "explain-charge", charges).await));
     let (wire, tick) = tapped(world, "process-charges").await;
     tick.invoke(json!({})).await.unwrap();
-    counted.push((
-        "process-charges, up to 2000 sessions",
-        wire.during(tick.invoke(json!({}))).await.0,
-    ));
+    // Its last statement fills the driver's buffer, so that COMMIT is a packet of its own. On a busy machine the server may
+    // speak between the two, which looks like another trip: the least of a few counts.
+    let mut least = usize::MAX;
+    for _ in 0..5 {
+        least = least.min(wire.during(tick.invoke(json!({}))).await.0);
+    }
+    counted.push(("process-charges, up to 2000 sessions", least));
     counted
 }

@@ -3,7 +3,8 @@
 //! the same event, in any order and side by side; the end state is the same.
 
 use domain::charge::finding::Finding;
-use jobs::events::{Shelf, event, whole};
+use domain::charge::gateway::Gateway;
+use jobs::events::{Shelf, event, told_by, whole};
 use jobs::messages::{GATEWAY_EVENTS, LookAtTab};
 use platform::batch::{Job, JobError, Message};
 use platform::clock::Clock;
@@ -48,10 +49,10 @@ impl Message for Incoming {
         // The type is read first, since each gateway's message has a payload of its own.
         let label: Label =
             serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope"))?;
-        match label.kind.as_str() {
-            "stripe_event" => Message::read(body).map(Self::Stripe),
-            "fapshi_event" => Message::read(body).map(Self::Fapshi),
-            _ => Err(JobError::Permanent("an event of an unknown gateway")),
+        match told_by(&label.kind) {
+            Some(Gateway::Stripe) => Message::read(body).map(Self::Stripe),
+            Some(Gateway::Fapshi) => Message::read(body).map(Self::Fapshi),
+            None => Err(JobError::Permanent("an event of an unknown gateway")),
         }
     }
 

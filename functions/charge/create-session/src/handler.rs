@@ -20,7 +20,7 @@ use serde_json::json;
 use store::charge::sessions::{self, StoredSession};
 
 /// Where sessions are held.
-const CLASSROOM: Classroom = Classroom::Lessonspace;
+const CLASSROOM: Classroom = Classroom::FOR_NEW_ROOMS;
 
 pub(crate) struct CreateSession {
     pub(crate) authenticator: Authenticator,

@@ -31,7 +31,7 @@ impl Scheduled for Reconcile {
 
         let tended = tending::tend(
             &self.database,
-            Classroom::Lessonspace,
+            Classroom::FOR_NEW_ROOMS,
             &self.policy,
             MOST,
             &AskProvider::draft(&self.ids, now),

@@ -59,6 +59,14 @@ struct Guest {
     entrance: Entrance,
 }
 
+impl Guest {
+    /// Where the booking's room is, or is opened now.
+    fn classroom(&self) -> Classroom {
+        let opened = self.entrance.booking.classroom;
+        opened.unwrap_or(Classroom::FOR_NEW_ROOMS)
+    }
+}
+
 impl Route for Launch {
     async fn handle(&self, call: Call) -> Result<Reply, Problem> {
         let person = ProfileId(call.user(&self.authenticator).await?);
@@ -78,7 +86,7 @@ impl Route for Launch {
         Ok(Reply::ok(Answer {
             url: launched.personal_url,
             role: guest.role,
-            provider: Classroom::Lessonspace,
+            provider: guest.classroom(),
             room_id: launched.room,
             closes_at: guest.window.closes_at,
         }))
@@ -100,7 +108,7 @@ impl Launch {
 
             // Either the room is there, or this call holds the claim and opens it. Anybody else waits for the
             // claim's holder.
-            if entrance.is_claimed || entrance.booking.room.is_some() {
+            if entrance.is_claimed || entrance.booking.classroom.is_some() {
                 let window = entrance
                     .booking
                     .window(self.policy)
@@ -145,10 +153,10 @@ impl Launch {
             role: guest.role,
         };
 
-        self.lessonspace
-            .launch(&room, &visitor)
-            .await
-            .map_err(vendor_problem)
+        let launched = match guest.classroom() {
+            Classroom::Lessonspace => self.lessonspace.launch(&room, &visitor).await,
+        };
+        launched.map_err(vendor_problem)
     }
 
     /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
@@ -161,7 +169,7 @@ impl Launch {
         };
 
         let entered = Admission {
-            classroom: Classroom::Lessonspace,
+            classroom: guest.classroom(),
             room: &launched.room,
             address: address.as_str(),
             key: key.as_ref().map(|key| key.0.as_str()),

@@ -4,9 +4,10 @@
 //! same.
 
 use domain::ids::{BookingId, ProfileId};
+use domain::launch::classroom::Classroom;
 use domain::prove::evidence::{Evidence, Side};
 use jiff::{SignedDuration, Timestamp};
-use jobs::events::{Shelf, event, whole};
+use jobs::events::{Shelf, event, told_by, whole};
 use jobs::messages::{AskProvider, CLASSROOM_EVENTS};
 use platform::batch::{Job, JobError, Message};
 use platform::clock::Clock;
@@ -60,10 +61,12 @@ impl Message for Incoming {
         // The type is read first, since each kind of message has a payload of its own.
         let label: Label =
             serde_json::from_str(body).map_err(|_| JobError::Permanent("the body is not an envelope"))?;
-        match label.kind.as_str() {
-            "lessonspace_event" => Message::read(body).map(Self::Lessonspace),
-            AskProvider::KIND => Message::read(body).map(Self::Ask),
-            _ => Err(JobError::Permanent("an event of an unknown provider")),
+        if label.kind == AskProvider::KIND {
+            return Message::read(body).map(Self::Ask);
+        }
+        match told_by(&label.kind) {
+            Some(Classroom::Lessonspace) => Message::read(body).map(Self::Lessonspace),
+            None => Err(JobError::Permanent("an event of an unknown provider")),
         }
     }
 
@@ -112,7 +115,7 @@ impl ApplyClassroomEvent {
         }
 
         match &known.room {
-            Some(room) if delivery.room().is_some_and(|named| named != room.id) => {
+            Some(room) if !is_of(room, &delivery) => {
                 // Told for this booking and about another room: nothing that time would mend.
                 self.shelf().park(&event, "the event is about another room").await
             }
@@ -210,6 +213,12 @@ impl ApplyClassroomEvent {
 
     /// What the vendor's own list says of the room and its recordings.
     async fn report(&self, booking: BookingId, room: &Room) -> Result<Report, JobError> {
+        match room.classroom {
+            Classroom::Lessonspace => self.report_of_lessonspace(booking, room).await,
+        }
+    }
+
+    async fn report_of_lessonspace(&self, booking: BookingId, room: &Room) -> Result<Report, JobError> {
         let asked_at = self.clock.now();
         let (from, until) = time_of(room, asked_at);
 
@@ -246,6 +255,11 @@ impl ApplyClassroomEvent {
             }
         }
     }
+}
+
+/// Whether a webhook of Lessonspace is about this room, as far as it says.
+fn is_of(room: &Room, delivery: &Delivery) -> bool {
+    room.classroom == Classroom::Lessonspace && delivery.room().is_none_or(|named| named == room.id)
 }
 
 /// The side that a person of ours is on. Whoever has no part in this lesson counts for neither.

@@ -1,6 +1,7 @@
 //! A short-lived link to the recording, for people on the booking only.
 
 use domain::ids::{BookingId, ProfileId};
+use domain::launch::classroom::Classroom;
 use http::StatusCode;
 use platform::api::{Call, Reply, Route};
 use platform::auth::Authenticator;
@@ -36,13 +37,12 @@ impl Route for GetRecording {
             .await?
             .ok_or_else(Problem::forbidden)?;
 
-        let proof = seen.booking.proof;
+        let (proof, classroom) = (seen.booking.proof, seen.booking.classroom);
         let stored = proof.recording_url.ok_or_else(not_ready)?;
-        let url = self
-            .lessonspace
-            .recording(&stored)
-            .await
-            .map_err(vendor_problem)?;
+        let url = match classroom.ok_or_else(not_ready)? {
+            Classroom::Lessonspace => self.lessonspace.recording(&stored).await,
+        };
+        let url = url.map_err(vendor_problem)?;
 
         Ok(Reply::ok(Answer {
             url: url.into(),

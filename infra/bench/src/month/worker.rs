@@ -205,7 +205,7 @@ impl Worker {
         let entrance = rooms::enter(&self.database, booking, profile, policy, claim, now).await;
         let entrance = entrance.ok()??;
         let role = entrance.booking.admit(entrance.role, policy, now).ok()?;
-        if !entrance.is_claimed && entrance.booking.room.is_none() {
+        if !entrance.is_claimed && entrance.booking.classroom.is_none() {
             return None;
         }
 

@@ -3,7 +3,8 @@
 //! Rules: [launch-refusals](../../RULES.md#launch-refusals), [status-unknown](../../RULES.md#status-unknown),
 //! [join-state](../../RULES.md#join-state), [student-assignment](../../RULES.md#student-assignment).
 
-use crate::ids::{BookingId, ProfileId, RoomId};
+use crate::ids::{BookingId, ProfileId};
+use crate::launch::classroom::Classroom;
 use crate::launch::window::{JoinPolicy, JoinWindow, Phase, Schedule};
 use crate::people::{Parties, Role};
 use crate::prove::evidence::Proof;
@@ -50,8 +51,8 @@ pub struct Booking {
     pub status: BookingStatus,
     /// When it is planned; `None` for a row that has no usable time yet.
     pub schedule: Option<Schedule>,
-    /// The provider's room, once opened.
-    pub room: Option<RoomId>,
+    /// Where its room is, once it is opened.
+    pub classroom: Option<Classroom>,
     /// What the provider saw so far.
     pub proof: Proof,
 }
@@ -226,7 +227,7 @@ mod tests {
             },
             status: BookingStatus::Confirmed,
             schedule: Schedule::new(NOON.parse().unwrap(), 60),
-            room: None,
+            classroom: None,
             proof: Proof::default(),
         }
     }

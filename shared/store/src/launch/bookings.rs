@@ -1,7 +1,8 @@
 //! Bookings as one person sees them.
 
-use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::ids::{BookingId, ProfileId};
 use domain::launch::booking::{Booking, BookingStatus};
+use domain::launch::classroom::Classroom;
 use domain::launch::window::Schedule;
 use domain::people::{Parties, Role};
 use domain::prove::evidence::Proof;
@@ -116,7 +117,9 @@ pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
         },
         status: BookingStatus::from(column::<&str>(row, "status")?),
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
-        room: column::<Option<String>>(row, "meeting_provider_id")?.map(RoomId),
+        classroom: column::<Option<&str>>(row, "classroom")?
+            .map(classroom)
+            .transpose()?,
         proof: Proof {
             started_at: column(row, "meeting_started_at")?,
             ended_at: column(row, "meeting_ended_at")?,
@@ -124,4 +127,10 @@ pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
             recording_url: column(row, "recording_url")?,
         },
     })
+}
+
+/// The classroom that a booking's room is in.
+pub(crate) fn classroom(word: &str) -> Result<Classroom, DatabaseError> {
+    word.parse()
+        .map_err(|_| DatabaseError::Unexpected("meeting_provider"))
 }

@@ -1,8 +1,10 @@
 //! What a provider says of a lesson: asked for when it is time, recorded once, merged in one statement.
 
 use super::inbox::{Event, common};
+use crate::launch::bookings::classroom;
 use crate::rows::as_json;
 use domain::ids::{BookingId, ProfileId, RoomId};
+use domain::launch::classroom::Classroom;
 use domain::launch::window::Schedule;
 use domain::prove::evidence::Evidence;
 use jiff::Timestamp;
@@ -18,7 +20,7 @@ use uuid::Uuid;
 /// $1: provider or NULL. $2: event's id or NULL. $3: booking. $4: id of the message. $5: now.
 pub const LOAD: &str = "
     WITH arrived AS (UPDATE outbox SET sent_at = $5 WHERE id = $4 AND sent_at IS NULL)
-    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider_id, b.room_key,
+    SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider, b.meeting_provider_id, b.room_key,
            b.session_start_time, b.session_duration, b.tutor_id, b.evidence -> 'people' AS people,
            array_remove(ARRAY[b.client_id, b.student_id], NULL) || ARRAY(
                SELECT l.guardian_id FROM platform_links l WHERE l.student_id = b.student_id AND l.is_accepted) AS learners, b.recording_consent,
@@ -43,6 +45,8 @@ pub struct KnownBooking {
 /// A room that was opened, with its lesson and its people.
 #[derive(Debug, Clone)]
 pub struct Room {
+    /// Where it is.
+    pub classroom: Classroom,
     /// The provider's id of the room.
     pub id: RoomId,
     /// The key with which the provider signs the room's webhooks, sealed; `None` if the provider gave none.
@@ -103,6 +107,7 @@ fn read_room(row: &tokio_postgres::Row, id: RoomId) -> Result<Room, DatabaseErro
     let people = people.as_ref().and_then(Value::as_object);
 
     Ok(Room {
+        classroom: classroom(column(row, "meeting_provider")?)?,
         id,
         key: column(row, "room_key")?,
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),

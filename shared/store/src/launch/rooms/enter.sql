@@ -59,7 +59,10 @@ SELECT
     b.session_start_time,
     status_here(b) AS status,
     b.session_duration,
-    b.meeting_provider_id,
+    -- Where the room is, if it was opened.
+    CASE
+        WHEN b.meeting_provider_id IS NOT NULL THEN b.meeting_provider
+    END AS classroom,
     b.meeting_started_at,
     b.meeting_ended_at,
     b.duration_actual,

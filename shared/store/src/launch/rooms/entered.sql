@@ -34,7 +34,7 @@ WITH
         WHERE id = $1
           AND (
               (meeting_provider_id IS NULL AND room_claim = $2)
-              OR meeting_provider_id = $4
+              OR (meeting_provider = $3 AND meeting_provider_id = $4)
           )
         RETURNING id, evidence
     ),
