@@ -18,8 +18,7 @@ use platform::database::Database;
 use platform::ids::Ids;
 use platform::outbound::VendorError;
 use platform::problem::Problem;
-use platform::secrets::Secret;
-use providers::lessonspace::{Launched, Lessonspace, RoomRequest, SealedKey, Visitor, WebhookToken};
+use providers::lessonspace::{self, Room, RoomError, Visitor, WayIn};
 use serde::Serialize;
 use std::time::Duration;
 use store::launch::rooms::{self, Admission, Entrance};
@@ -33,9 +32,7 @@ const LOOKS: u32 = 40;
 pub(crate) struct Launch {
     pub(crate) authenticator: Authenticator,
     pub(crate) database: Database,
-    pub(crate) lessonspace: Lessonspace,
-    pub(crate) webhook_secret: Secret,
-    pub(crate) public_base: Url,
+    pub(crate) lessonspace: lessonspace::Rooms,
     pub(crate) policy: JoinPolicy,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
@@ -74,20 +71,20 @@ impl Route for Launch {
         let claim = self.ids.next();
         let guest = self.admit(booking, person, claim).await?;
 
-        let launched = match self.open(&guest).await {
-            Ok(launched) => launched,
+        let way_in = match self.open(&guest).await {
+            Ok(way_in) => way_in,
             Err(problem) => return Err(self.give_up(&guest.entrance, claim, problem).await),
         };
 
-        if let Err(problem) = self.keep(&guest, claim, &launched).await {
+        if let Err(problem) = self.keep(&guest, claim, &way_in).await {
             return Err(self.give_up(&guest.entrance, claim, problem).await);
         }
 
         Ok(Reply::ok(Answer {
-            url: launched.personal_url,
+            url: way_in.personal_url,
             role: guest.role,
             provider: guest.classroom(),
-            room_id: launched.room,
+            room_id: way_in.room,
             closes_at: guest.window.closes_at,
         }))
     }
@@ -131,51 +128,35 @@ impl Launch {
         ))
     }
 
-    /// Launches for this person, by one call. Each launch tells the vendor anew where to report, always the same, so that
-    /// it does not matter which of them the vendor goes by.
-    async fn open(&self, guest: &Guest) -> Result<Launched, Problem> {
-        let booking = guest.entrance.booking.id;
-        let token = WebhookToken::of(&self.webhook_secret, booking).await?;
-        let webhook = token
-            .url(&self.public_base, booking)
-            .ok_or_else(Problem::internal)?;
-
-        let room = RoomRequest {
-            booking,
-            window: guest.window,
-            record: guest.entrance.recording_consent,
-            webhook: &webhook,
-        };
-
+    /// Opens the room for this person, or opens it again.
+    async fn open(&self, guest: &Guest) -> Result<WayIn, Problem> {
         let visitor = Visitor {
             profile: guest.profile,
             name: &guest.entrance.name,
             role: guest.role,
         };
-
-        let launched = match guest.classroom() {
-            Classroom::Lessonspace => self.lessonspace.launch(&room, &visitor).await,
+        let room = Room {
+            booking: guest.entrance.booking.id,
+            window: guest.window,
+            record: guest.entrance.recording_consent,
         };
-        launched.map_err(vendor_problem)
+
+        match guest.classroom() {
+            Classroom::Lessonspace => self.lessonspace.let_in(&room, &visitor).await.map_err(not_open),
+        }
     }
 
     /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
-    async fn keep(&self, guest: &Guest, claim: Uuid, launched: &Launched) -> Result<(), Problem> {
+    async fn keep(&self, guest: &Guest, claim: Uuid, way_in: &WayIn) -> Result<(), Problem> {
         let booking = guest.entrance.booking.id;
-        let address = launched.room_url();
-        let key = match &launched.signing_key {
-            Some(key) => SealedKey::seal(&self.webhook_secret, booking, key).await?,
-            None => None,
-        };
-
         let entered = Admission {
             classroom: guest.classroom(),
-            room: &launched.room,
-            address: address.as_str(),
-            key: key.as_ref().map(|key| key.0.as_str()),
+            room: &way_in.room,
+            address: way_in.address.as_str(),
+            key: way_in.sealed_key.as_deref(),
             person: guest.profile,
             role: guest.role,
-            known_as: launched.user.as_deref(),
+            known_as: way_in.user.as_deref(),
         };
 
         if rooms::entered(&self.database, booking, claim, &entered, self.clock.now()).await? {
@@ -223,6 +204,14 @@ fn refused(refusal: Refusal) -> Problem {
                 problem.with_time("closes_at", window.closes_at)
             })
         }
+    }
+}
+
+fn not_open(error: RoomError) -> Problem {
+    match error {
+        RoomError::Secret(error) => error.into(),
+        RoomError::Vendor(error) => vendor_problem(error),
+        RoomError::Address => Problem::internal(),
     }
 }
 

@@ -8,17 +8,13 @@ use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
-use providers::lessonspace::{Lessonspace, LessonspaceConfig};
+use providers::lessonspace::Rooms;
 
 fn configure(mut env: Env) -> Result<handler::Launch, ConfigError> {
     let clock = env.clock();
     // Read before any `?`, so that one failed start names everything that is missing.
     let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
-    let (lessonspace, webhook_secret) = (
-        LessonspaceConfig::from_env(&mut env),
-        env.secret("LESSONSPACE_SECRET"),
-    );
-    let public_base = env.required("PUBLIC_BASE_URL");
+    let lessonspace = Rooms::from_env(&mut env);
     let opens = env.or("JOIN_OPENS_MINUTES", JoinPolicy::DEFAULT_MINUTES);
     let closes = env.or("JOIN_CLOSES_MINUTES", JoinPolicy::DEFAULT_MINUTES);
 
@@ -26,9 +22,7 @@ fn configure(mut env: Env) -> Result<handler::Launch, ConfigError> {
         Some(handler::Launch {
             authenticator: Authenticator::new(auth?, clock.clone()),
             database: database?,
-            lessonspace: Lessonspace::new(lessonspace?),
-            webhook_secret: webhook_secret?,
-            public_base: public_base?,
+            lessonspace: lessonspace?,
             policy: JoinPolicy::from_minutes(opens?, closes?),
             ids: Ids::random(clock.clone()),
             clock,

@@ -16,7 +16,7 @@ use platform::ids::Ids;
 use platform::invocation;
 use platform::queue::Envelope;
 use platform::secrets::Secret;
-use providers::lessonspace::{self, Delivery, Kind, Lessonspace, SealedKey, Signature};
+use providers::lessonspace::{self, Delivery, Kind, Lessonspace, Signature};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use store::prove::evidence::{self, Report, Room};
@@ -164,12 +164,10 @@ impl ApplyClassroomEvent {
     /// Checks the signature, and only logs what it finds. The body is not believed either way, but signatures
     /// that fit show that we understand the vendor.
     async fn weigh_signature(&self, delivery: &Delivery, room: &Room) -> Result<Signature, JobError> {
-        let sealed = room.key.clone().map(SealedKey);
         let secrets = self.room_secret.all().await;
         let secrets = secrets.map_err(|_| JobError::Transient("the secret is unavailable"))?;
 
-        let key = sealed.and_then(|sealed| sealed.open(delivery.booking, &secrets));
-        let signature = delivery.signature(key.as_ref());
+        let signature = delivery.signature_by(room.key.as_deref(), &secrets);
 
         match signature {
             Signature::Raw | Signature::Compact | Signature::Absent | Signature::NoKey => {

@@ -58,7 +58,7 @@ impl WebhookToken {
 /// A room's signing key, sealed for one booking: AES-256-GCM, nonce and ciphertext in hexadecimal. The key is a
 /// credential: it also signs the vendor's admission tokens, so whoever has it can let themselves into the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedKey(pub String);
+pub(super) struct SealedKey(pub(super) String);
 
 fn sealing_key(secret: &SecretString) -> Option<RandomizedNonceKey> {
     RandomizedNonceKey::new(&AES_256_GCM, &derive(secret, SEAL)?).ok()
@@ -66,7 +66,7 @@ fn sealing_key(secret: &SecretString) -> Option<RandomizedNonceKey> {
 
 impl SealedKey {
     /// Seals a room's key for `booking`. `None` only if the cipher itself refuses.
-    pub async fn seal(
+    pub(super) async fn seal(
         secret: &Secret,
         booking: BookingId,
         key: &SecretString,
@@ -86,7 +86,7 @@ impl SealedKey {
     }
 
     /// The room's key, if one of `secrets` sealed it for `booking`.
-    pub fn open(&self, booking: BookingId, secrets: &[SecretString]) -> Option<SecretString> {
+    pub(super) fn open(&self, booking: BookingId, secrets: &[SecretString]) -> Option<SecretString> {
         let bytes = hex::decode(&self.0).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
 

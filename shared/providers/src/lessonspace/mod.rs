@@ -3,11 +3,13 @@
 
 mod api;
 mod key;
+mod rooms;
 mod sessions;
 mod webhook;
 
 pub use api::{Granted, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
-pub use key::{SealedKey, WebhookToken};
+pub use key::WebhookToken;
+pub use rooms::{Room, RoomError, Rooms, WayIn};
 pub use webhook::{Delivery, Headers, Kind, Signature};
 
 /// The vendor's name in `provider_events.provider` and `bookings.meeting_provider`.

@@ -1,6 +1,7 @@
 //! What Lessonspace tells us. A delivery is a hint to go and ask: who may deliver is proven by the address's token,
 //! and what is true is asked at the vendor. The signature is checked where the room's key is at hand, and counted.
 
+use super::key::SealedKey;
 use crate::signature::is_signed;
 use domain::ids::{BookingId, RoomId};
 use http::HeaderMap;
@@ -142,6 +143,13 @@ impl Delivery {
             Kind::SessionStart | Kind::SessionEnd | Kind::SessionIdle => text(body.get("id")?),
             Kind::UserJoin | Kind::UserLeave | Kind::UserIdle | Kind::Other => id(&body, "session"),
         }
+    }
+
+    /// Whether the vendor signed the body with the room's key, which is `sealed` under one of `secrets`.
+    pub fn signature_by(&self, sealed: Option<&str>, secrets: &[SecretString]) -> Signature {
+        let sealed = sealed.map(|sealed| SealedKey(sealed.to_owned()));
+        let key = sealed.and_then(|sealed| sealed.open(self.booking, secrets));
+        self.signature(key.as_ref())
     }
 
     /// Whether the vendor signed the body with the room's `key`. The bytes as they came are tried first, then the
