@@ -174,11 +174,12 @@ WITH
 
     -- Asks for a look at the booking's tab: the charge is to be collected, or the booking has payments of which
     -- something may have to go back. Both conditions are needed, because `payments` is read here as it was before
-    -- `collected` inserted into it.
+    -- `collected` inserted into it. The job has the charge's id: those are in the order of time, so that the index of a
+    -- table that grows for ever is written at its end.
     jobs AS (
         INSERT INTO outbox (id, queue, envelope, due_at, locked_until)
         SELECT
-            gen_random_uuid(),
+            charge_id,
             $11::jsonb ->> 'queue',
             about($11, s.booking_id),
             $12,
