@@ -6,6 +6,7 @@ pub mod fapshi;
 pub mod identity;
 pub mod lessonspace;
 pub mod mailbox;
+pub mod pencilspaces;
 pub mod stripe;
 
 use axum::Router;
