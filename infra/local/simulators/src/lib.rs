@@ -3,6 +3,7 @@
 //! `router()`; tests run it in their own process through [`serve`], the local stack through the binary.
 
 pub mod fapshi;
+pub mod fathom;
 pub mod identity;
 pub mod lessonspace;
 pub mod mailbox;
