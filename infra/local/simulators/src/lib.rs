@@ -9,6 +9,7 @@ pub mod lessonspace;
 pub mod mailbox;
 pub mod pencilspaces;
 pub mod stripe;
+pub mod zoom;
 
 use axum::Router;
 use std::net::SocketAddr;
