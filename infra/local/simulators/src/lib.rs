@@ -6,6 +6,7 @@ pub mod fapshi;
 pub mod fathom;
 pub mod identity;
 pub mod lessonspace;
+pub mod livekit;
 pub mod mailbox;
 pub mod pencilspaces;
 pub mod stripe;
