@@ -4,6 +4,7 @@
 
 pub mod fapshi;
 pub mod fathom;
+pub mod google;
 pub mod identity;
 pub mod lessonspace;
 pub mod livekit;
