@@ -13,8 +13,9 @@ use tokio_postgres::Client;
 
 const WRITES: u32 = 2_000;
 const ROUNDS: usize = 7;
-/// What a write may cost more with the follower.
-const ALLOWED: Duration = Duration::from_micros(500);
+/// How many times the write without the follower one with it may take. A write that is followed makes some of our own,
+/// of a booking, its session and its history, in the platform's transaction.
+const ALLOWED_RATIO: f64 = 8.0;
 
 const PEOPLE: &str = "
     INSERT INTO public.profiles (id) VALUES
@@ -84,14 +85,13 @@ async fn main() -> ExitCode {
     let mut is_cheap = true;
     for (n, (what, sql)) in WRITES_OF_A_PLATFORM.into_iter().enumerate() {
         let (with, without) = compare(&client, sql).await;
-        let more = with.saturating_sub(without);
+        let ratio = with.as_secs_f64() / without.as_secs_f64();
         println!(
-            "  {what:<32} {:>7.3} ms   without {:>7.3} ms   +{:>6.3} ms",
+            "  {what:<32} {:>7.3} ms   without {:>7.3} ms   {ratio:.1} times as long",
             with.as_secs_f64() * 1e3,
             without.as_secs_f64() * 1e3,
-            more.as_secs_f64() * 1e3,
         );
-        is_cheap &= more <= ALLOWED;
+        is_cheap &= ratio <= ALLOWED_RATIO;
         if n == 0 {
             let number = "CREATE TABLE numbered AS
                 SELECT id, row_number() OVER (ORDER BY id) AS n FROM bookings; CREATE UNIQUE INDEX ON numbered (n);
@@ -99,7 +99,7 @@ async fn main() -> ExitCode {
             client.batch_execute(number).await.expect("numbers");
         }
     }
-    println!("  (wanted: at most +{:.1} ms)", ALLOWED.as_secs_f64() * 1e3);
+    println!("  (wanted: at most {ALLOWED_RATIO:.0} times)");
 
     let drop = "DROP DATABASE bench_following WITH (FORCE)";
     admin.batch_execute(drop).await.expect("gone");

@@ -27,8 +27,10 @@ const LINK: Duration = Duration::from_millis(1);
 const TICKS: usize = 15;
 const DUE_A_TICK: i64 = 500;
 const SIZES: [i64; 3] = [10_000, 300_000, 3_000_000];
-/// What a tick in the largest tables may cost against one in the smallest.
-const ALLOWED_RATIO: f64 = 1.2;
+/// What a tick in the largest tables may cost against one in the smallest. Not the same: with 300 times the rows each
+/// index that a tick writes has a level more, and less of it is in the cache. A tick that read the tables would cost 300
+/// times as much.
+const ALLOWED_RATIO: f64 = 1.5;
 /// Where the middle half of the pairs differs by more than this, the machine was busy with something else.
 const NOISY: f64 = 0.4;
 
