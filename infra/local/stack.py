@@ -31,6 +31,7 @@ SECRETS = {
     for name, value in {
         "LESSONSPACE_API_KEY": "00000000-1111-2222-3333-444444444444",
         "LESSONSPACE_SECRET": "a-secret-of-the-local-stack",
+        "LIVEKIT_API_KEYS": "APIofTheLocalStack:a-secret-of-the-local-livekit",
         "CRON_SECRET": "a-cron-secret-of-the-local-stack",
         "STRIPE_SECRET_KEY": "sk_test_of-the-local-stack",
         "STRIPE_WEBHOOK_SECRET": "whsec_of-the-local-stack",
@@ -39,6 +40,8 @@ SECRETS = {
         "FAPSHI_WEBHOOK_SECRET": "a-secret-agreed-with-the-local-fapshi",
     }.items()
 }
+# LiveKit's simulator has one key, as a server of one's own would have it in its own settings.
+LIVEKIT = dict(zip(("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), SECRETS["LIVEKIT_API_KEYS"].split(",")[0].split(":")))
 FAPSHI_USERS = {name: os.environ.get(name, name.lower()) for name in ("FAPSHI_API_USER", "FAPSHI_PAYOUT_USER")}
 
 
@@ -196,7 +199,7 @@ def up(binaries):
     state = {"pids": [], "database_owner": postgres.url, "simulators": simulators, "clock": str(clock)}
     state["cron_secret"] = SECRETS["CRON_SECRET"]
     say("starting the vendor simulators and MiniStack")
-    environment = {**SECRETS, **FAPSHI_USERS, "CLOCK_OFFSET_FILE": str(clock)}
+    environment = {**SECRETS, **LIVEKIT, **FAPSHI_USERS, "CLOCK_OFFSET_FILE": str(clock)}
     program = [str(binaries / "simulators"), simulators.removeprefix("http://")]
     state["pids"].append(start("simulators", program, **environment))
     aws = Aws(free_port())
@@ -217,6 +220,7 @@ def up(binaries):
         "LessonspaceOrganisation": os.environ.get("LESSONSPACE_ORGANISATION", "20001"),
         "FapshiApiUser": FAPSHI_USERS["FAPSHI_API_USER"],
         "FapshiPayoutUser": FAPSHI_USERS["FAPSHI_PAYOUT_USER"],
+        "LiveKitPageUrl": os.environ.get("LIVEKIT_PAGE_URL", "https://meet.livekit.io/custom"),
         "PaymentReturnUrl": os.environ.get("PAYMENT_RETURN_URL", "http://localhost:3000/paid"),
         **vendors(simulators),
     }
@@ -235,6 +239,7 @@ def vendors(simulators):
     fapshi = "sandbox" if SECRETS["FAPSHI_API_KEY"].startswith("FAK_TEST_") else "live"
     addresses = {
         "LessonspaceApiUrl": ("LESSONSPACE_API_KEY", "https://api.thelessonspace.com/v2/", "lessonspace/v2/"),
+        "LiveKitUrl": ("LIVEKIT_API_KEYS", os.environ.get("LIVEKIT_URL", ""), "livekit/"),
         "StripeApiUrl": ("STRIPE_SECRET_KEY", "https://api.stripe.com/", "stripe/"),
         "FapshiApiUrl": ("FAPSHI_API_KEY", f"https://{fapshi}.fapshi.com/", "fapshi/"),
     }

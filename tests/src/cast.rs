@@ -83,6 +83,8 @@ pub struct Lesson {
     pub price: i64,
     /// Of this currency.
     pub currency: &'static str,
+    /// Where it is to be held; `None` leaves that to the deployment.
+    pub classroom: Option<&'static str>,
 }
 
 impl Lesson {
@@ -101,6 +103,7 @@ impl Lesson {
             has_student: true,
             price: 10_000,
             currency: "TTD",
+            classroom: None,
         }
     }
 
@@ -115,9 +118,9 @@ impl Lesson {
         let student = self.has_student.then_some(cast.student);
         let insert =
             "INSERT INTO public.bookings (id, client_id, tutor_id, student_id, status, session_start_time,
-                          session_duration, recording_consent, price_minor, price_currency)
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8, $9)";
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [
+                          session_duration, recording_consent, price_minor, price_currency, classroom)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8, $9, $10)";
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
             &self.id,
             &cast.parent,
             &cast.tutor,
@@ -127,6 +130,7 @@ impl Lesson {
             &self.minutes,
             &self.price,
             &self.currency,
+            &self.classroom,
         ];
         database.execute(insert, &row).await.expect("a booking");
 

@@ -7,6 +7,9 @@
     reason = "a story that cannot go on says so and stops"
 )]
 
+#[path = "demo/classrooms.rs"]
+mod classrooms;
+
 use futures::future::{join, join3};
 use jiff::{SignedDuration, Timestamp, Unit};
 use reqwest::Method;
@@ -905,6 +908,7 @@ async fn main() -> ExitCode {
     the_whiteboard(&mut story).await;
     the_stranger(&mut story).await;
     three_sessions(&mut story).await;
+    classrooms::in_each_classroom(&mut story).await;
     story.stack.travel(0);
     conclude(&story)
 }

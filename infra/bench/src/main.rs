@@ -17,7 +17,7 @@ const ROUNDS: usize = 41;
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
 /// Complete, and leading nowhere: nothing may be called before the first event.
-const SETTINGS: [(&str, &str); 25] = [
+const SETTINGS: [(&str, &str); 28] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -29,6 +29,9 @@ const SETTINGS: [(&str, &str); 25] = [
     ("LESSONSPACE_ORGANISATION", "1"),
     ("LESSONSPACE_API_KEY_PARAMETER", "/bench/key"),
     ("LESSONSPACE_SECRET_PARAMETER", "/bench/secret"),
+    ("LIVEKIT_URL", "wss://vendor.invalid"),
+    ("LIVEKIT_PAGE_URL", "https://vendor.invalid/room"),
+    ("LIVEKIT_API_KEYS_PARAMETER", "/bench/livekit"),
     ("PUBLIC_BASE_URL", "https://api.invalid/"),
     (
         "QUEUES",

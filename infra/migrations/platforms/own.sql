@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS public.bookings (
     price_minor bigint,
     price_currency text,
     recording_consent boolean NOT NULL DEFAULT false,
+    classroom text,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS bookings_client ON public.bookings (client_id);
@@ -52,7 +53,7 @@ ALTER TABLE public.tutor_video_provider_connections ENABLE ROW LEVEL SECURITY;
 
 CREATE OR REPLACE VIEW firstbell.platform_bookings WITH (security_invoker = true) AS
     SELECT id, client_id, tutor_id, student_id, lower(status) AS status, session_start_time, session_duration,
-           price_minor, price_currency, recording_consent
+           price_minor, price_currency, recording_consent, classroom
     FROM public.bookings;
 
 CREATE OR REPLACE VIEW firstbell.platform_people AS

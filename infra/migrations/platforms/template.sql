@@ -49,7 +49,12 @@ CREATE OR REPLACE VIEW firstbell.platform_bookings WITH (security_invoker = true
 
         -- boolean, not NULL: whether the learner, or a guardian, agreed that this lesson is recorded. `false` if you do
         -- not ask.
-        coalesce(b.your_recording_consent, false) AS recording_consent
+        coalesce(b.your_recording_consent, false) AS recording_consent,
+
+        -- text or NULL: where the lesson is held, in our words: lessonspace or livekit. NULL is where your deployment opens rooms.
+        -- You may leave this column out. A word that we do not know is listed by name, and changes nothing. A room that is
+        -- open stays, whatever you say afterwards.
+        NULL::text AS classroom
     FROM public.your_bookings b
     WHERE b.your_client_id IS NOT NULL AND b.your_tutor_id IS NOT NULL;
 

@@ -41,7 +41,7 @@ GRANT UPDATE (student_id, meeting_provider, meeting_provider_id, meeting_url, me
     duration_actual, recording_url, session_artifacts, room_claim, room_claimed_until, evidence, room_key, wants_session)
     ON bookings TO firstbell_service;
 GRANT SELECT, INSERT ON sessions, payments TO firstbell_service;
-GRANT UPDATE (status, decisions, settled_at, due_at, set_aside_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)
+GRANT UPDATE (status, provider, decisions, settled_at, due_at, set_aside_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)
     ON sessions TO firstbell_service;
 GRANT UPDATE (status, reason, attempt, amount_minor, asked_at, next_try_at, gateway_id, intent_id, link, paid_at,
     customer_id, look_at, looks, looked_at) ON payments TO firstbell_service;

@@ -176,6 +176,36 @@ $pay$;
 
 -- The booking is followed -----------------------------------------------------------------------------------
 
+-- Whether a word is a classroom's, as `domain::launch::classroom` has them.
+CREATE OR REPLACE FUNCTION is_classroom(word text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $classroom$
+    SELECT word IN ('lessonspace', 'livekit')
+$classroom$;
+
+-- What a row says, of the platform's view or of our copy, field by field in the words of `booking_changes`.
+CREATE OR REPLACE FUNCTION terms(said jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $terms$
+BEGIN
+    RETURN CASE WHEN said IS NULL THEN '{"status": "cancelled"}' ELSE jsonb_build_object(
+        'client_id', said -> 'client_id',
+        'tutor_id', said -> 'tutor_id',
+        -- The learner who books for themselves is no separate student.
+        'student_id', nullif(said -> 'student_id', said -> 'client_id'),
+        -- What is no price and no time is none: one bad value must not keep the rest from being followed.
+        'price', CASE WHEN (said ->> 'price_minor')::numeric >= 0 AND said ->> 'price_currency' ~ '^[A-Z]{3}$'
+            THEN jsonb_build_object('minor', said -> 'price_minor', 'currency', said -> 'price_currency') END,
+        'start', CASE WHEN (said ->> 'session_start_time')::timestamptz BETWEEN '1970-01-01' AND '2200-01-01'
+            THEN said -> 'session_start_time' END,
+        'minutes', CASE WHEN (said ->> 'session_duration')::numeric BETWEEN 1 AND 1440
+            THEN said -> 'session_duration' END,
+        'status', CASE WHEN said ->> 'status' IN ('pending', 'confirmed', 'completed', 'cancelled')
+            THEN said ->> 'status' ELSE 'unknown' END,
+        'recording_consent', coalesce(said ->> 'recording_consent', 'false')::boolean,
+        -- A platform's view need not have this column.
+        'classroom', CASE WHEN said ->> 'classroom' IS NOT NULL AND NOT is_classroom(said ->> 'classroom')
+            THEN 'unknown' ELSE said ->> 'classroom' END) END;
+END
+$terms$;
+
 -- Takes terms of a booking over, as they are checked: its session moves with it, with the evidence window and the questions to
 -- the provider, and people are told.
 CREATE OR REPLACE FUNCTION take_terms(booking uuid, taken jsonb, at timestamptz) RETURNS void
@@ -190,7 +220,8 @@ BEGIN
         session_start_time = CASE WHEN taken ? 'start' THEN (taken ->> 'start')::timestamptz ELSE b.session_start_time END,
         session_duration = CASE WHEN taken ? 'minutes' THEN (taken ->> 'minutes')::integer ELSE b.session_duration END,
         status = coalesce(taken ->> 'status', b.status),
-        recording_consent = coalesce((taken ->> 'recording_consent')::boolean, b.recording_consent)
+        recording_consent = coalesce((taken ->> 'recording_consent')::boolean, b.recording_consent),
+        classroom = CASE WHEN taken ? 'classroom' THEN taken ->> 'classroom' ELSE b.classroom END
     WHERE b.id = booking;
 
     -- What the provider saw before the new time is no evidence for it.
@@ -229,6 +260,7 @@ BEGIN
             status = CASE WHEN taken ? 'start' THEN 'SCHEDULED' ELSE s.status END,
             -- Who was absent from the old hour was not absent from the new one.
             no_show_marked_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.no_show_marked_at END,
+            provider = CASE WHEN b.meeting_provider_id IS NULL THEN coalesce(b.classroom, s.provider) ELSE s.provider END,
             cancelled_at = CASE WHEN b.status <> 'confirmed' THEN coalesce(s.cancelled_at, at) END,
             waived_at = CASE WHEN b.status <> 'confirmed' THEN s.waived_at END,
             -- The provider is asked about the new time before anything is decided of it, even where that has passed.
@@ -244,6 +276,116 @@ BEGIN
     SELECT id, 'booking_changed', at, jsonb_build_object('by', 'platform', 'changed', taken) FROM moved;
 END
 $take$;
+
+-- Brings one booking's copy to what the platform says, as far as that may be taken over. Harmless twice.
+-- `lists_late`: whether confirmations after the start, and words that we do not know, are listed; not so when a
+-- platform is adopted, whose past is full of them.
+-- `said_in`: the platform's transaction, where that is not this one.
+CREATE OR REPLACE FUNCTION follow_booking(booking uuid, at timestamptz, lists_late boolean, said_in text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = firstbell, pg_temp SET timezone = 'UTC'
+-- Rows that a policy hides from us are not gone: reading them fails instead.
+SET row_security = off AS $follow$
+DECLARE
+    said jsonb;
+    ours bookings;
+    we_have jsonb;
+    they_have jsonb;
+    they_had jsonb;
+    taken jsonb := '{}';
+    field text;
+    starts_at timestamptz;
+    is_pinned boolean;
+    has_begun boolean;
+    is_followed boolean;
+    is_offered boolean;
+    this_transaction constant text := coalesce(said_in, pg_current_xact_id()::text);
+BEGIN
+    -- Most writes change nothing that is looked at here. Those take no lock.
+    SELECT to_jsonb(v) INTO said FROM platform_bookings v WHERE v.id = booking;
+    SELECT * INTO ours FROM bookings b WHERE b.id = booking;
+    IF ours.seen IS NOT DISTINCT FROM said THEN
+        RETURN;
+    END IF;
+
+    -- First the lock, then another look: who waited for it must not write back what was true before. A new copy
+    -- begins as a booking that nobody has confirmed.
+    INSERT INTO bookings (id, client_id, tutor_id, status)
+    SELECT booking, (said ->> 'client_id')::uuid, (said ->> 'tutor_id')::uuid, 'pending' WHERE ours.id IS NULL
+    ON CONFLICT (id) DO NOTHING;
+    SELECT * INTO ours FROM bookings b WHERE b.id = booking FOR NO KEY UPDATE;
+    SELECT to_jsonb(v) INTO said FROM platform_bookings v WHERE v.id = booking;
+
+    we_have := terms(to_jsonb(ours));
+    they_have := terms(said);
+    they_had := CASE WHEN ours.seen IS NOT NULL THEN terms(ours.seen) ELSE '{}' END;
+    -- A lesson that was called off in time was, however late that can be followed.
+    IF they_have ->> 'status' = 'cancelled' THEN
+        at := least(at, (
+            SELECT min(f.failed_at) FROM follow_failures f
+            WHERE f.booking_id = booking AND f.direction = 'follow' AND f.said IN ('cancelled', 'gone')));
+    END IF;
+    is_pinned := ours.agreed_at IS NOT NULL OR EXISTS (SELECT FROM payments p WHERE p.booking_id = booking);
+    has_begun := ours.agreed_at IS NOT NULL AND coalesce(ours.session_start_time <= at, false);
+    starts_at := coalesce((they_have ->> 'start')::timestamptz, 'infinity');
+    -- A confirmation that came late waits for an operator, also where the platform says by now that it was held.
+    is_offered := ours.agreed_at IS NULL AND EXISTS (
+        SELECT FROM booking_changes c
+        WHERE c.booking_id = booking AND c.state = 'open' AND c.field = 'status' AND c.theirs = '"confirmed"');
+
+    FOR field IN SELECT jsonb_object_keys(they_have) LOOP
+        CONTINUE WHEN they_have -> field = we_have -> field;
+        -- What was not taken before is not taken now; but whether a confirmation is late depends on the start, too.
+        CONTINUE WHEN they_have -> field = they_had -> field
+            AND (is_pinned OR field <> 'status' OR they_have -> 'start' = they_had -> 'start');
+        CONTINUE WHEN (ours.agreed_at IS NOT NULL OR is_offered) AND field = 'status' AND they_have ->> field = 'completed';
+        CONTINUE WHEN said IS NULL AND ours.status = 'completed';
+
+        is_followed := CASE
+            -- A lesson that begins as it is booked is not late yet.
+            WHEN field = 'status' AND they_have ->> field = 'confirmed' AND ours.agreed_at IS NULL
+                THEN starts_at > at - interval '1 minute' OR NOT lists_late
+            -- Until its room is open a lesson may be held elsewhere, but only where we know how.
+            WHEN field = 'classroom' THEN they_have ->> field IS DISTINCT FROM 'unknown'
+            WHEN NOT is_pinned THEN true
+            WHEN field = 'start' THEN NOT has_begun AND starts_at > at AND they_have -> field <> 'null'
+            WHEN field = 'recording_consent' THEN they_have -> field = 'false'
+            WHEN field = 'status' THEN NOT has_begun AND CASE they_have ->> field
+                WHEN 'cancelled' THEN true
+                WHEN 'pending' THEN ours.status = 'confirmed'
+                -- A row that is deleted and made again at once was never gone.
+                WHEN 'confirmed' THEN ours.status = 'pending' OR ours.gone_in IS NOT DISTINCT FROM this_transaction
+                ELSE false END
+            ELSE false END;
+
+        IF is_followed THEN
+            taken := taken || jsonb_build_object(field, they_have -> field);
+        END IF;
+        IF NOT is_followed OR (they_have ->> field = 'unknown' AND lists_late) THEN
+            -- A word that we do not know is listed by its name.
+            PERFORM list_change(booking, field, we_have -> field,
+                CASE WHEN they_have ->> field = 'unknown' THEN said -> field ELSE they_have -> field END, at);
+        END IF;
+    END LOOP;
+
+    IF taken <> '{}' THEN
+        PERFORM take_terms(booking, taken, at);
+    END IF;
+    UPDATE bookings b
+    SET seen = said,
+        gone_in = CASE WHEN said IS NULL THEN this_transaction END,
+        agreed_at = coalesce(b.agreed_at, CASE
+            WHEN b.status = 'confirmed' AND coalesce(b.session_start_time > at - interval '1 minute', true) THEN at END)
+    WHERE b.id = booking;
+
+    -- What the platform took back needs nobody's decision any more; nor does what it says was held after all.
+    UPDATE booking_changes c SET state = 'withdrawn', decided_at = at
+    WHERE c.booking_id = booking AND c.state = 'open' AND (
+        c.field <> 'status' AND they_have -> c.field = (we_have || taken) -> c.field
+        OR c.field = 'status' AND they_have ->> 'status' <> 'unknown' AND (
+            they_have -> 'status' = (we_have || taken) -> 'status'
+            OR ours.agreed_at IS NOT NULL AND they_have ->> 'status' = 'completed'));
+END
+$follow$;
 
 -- An operator lets a change of the platform's count that was listed. A lesson that was called off may be planned again.
 CREATE OR REPLACE FUNCTION accept_change(change bigint, decided_by text, reason text, at timestamptz DEFAULT clock_timestamp())
@@ -297,6 +439,9 @@ BEGIN
     IF listed.field = 'client_id' AND EXISTS (SELECT FROM payments p WHERE p.booking_id = listed.booking_id) THEN
         RAISE EXCEPTION 'the client has begun to pay: cancel this booking and make another'
             USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF listed.field = 'classroom' THEN
+        RAISE EXCEPTION 'there is no classroom %: the view translates it', listed.theirs USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF listed.field = 'status' AND listed.theirs ->> 0 NOT IN ('pending', 'confirmed', 'completed', 'cancelled') THEN
         RAISE EXCEPTION 'the view does not translate the status %', listed.theirs USING ERRCODE = 'invalid_parameter_value';

@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
-const MIGRATIONS: [(i32, &str, &str); 9] = [
+const MIGRATIONS: [(i32, &str, &str); 10] = [
     (1, "lessons", include_str!("../sql/1_lessons.sql")),
     (2, "sessions", include_str!("../sql/2_sessions.sql")),
     (3, "payments", include_str!("../sql/3_payments.sql")),
@@ -28,6 +28,7 @@ const MIGRATIONS: [(i32, &str, &str); 9] = [
     (7, "evidence", include_str!("../sql/7_evidence.sql")),
     (8, "aside", include_str!("../sql/8_aside.sql")),
     (9, "queues", include_str!("../sql/9_queues.sql")),
+    (10, "classrooms", include_str!("../sql/10_classrooms.sql")),
 ];
 const FUNCTIONS: &str = include_str!("../sql/functions.sql");
 const ACCESS: &str = include_str!("../sql/access.sql");

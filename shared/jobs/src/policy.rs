@@ -1,7 +1,13 @@
 //! The platform's rules about sessions, from the environment.
 
 use domain::charge::session::SessionPolicy;
+use domain::launch::classroom::Classroom;
 use platform::config::Env;
+
+/// Reads `CLASSROOM`: where lessons are held that the platform wants nowhere else; Lessonspace if it is absent.
+pub fn classroom(env: &mut Env) -> Option<Classroom> {
+    env.or("CLASSROOM", Classroom::default())
+}
 
 /// Reads `NO_SHOW_WAIT_SHARE`, `MIN_PAYABLE_SHARE`, `PAYS_FROM_MINIMUM`, `NO_SHOW_CHARGE_SHARE`, `PAYOUT_SHARE`,
 /// `CORRECTS_LATE_NEWS`, `ATTENDANCE`, `TOLERANCE_MINUTES`, `GAP_MINUTES`, `JOIN_OPENS_MINUTES` and

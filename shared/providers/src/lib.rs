@@ -3,8 +3,10 @@
 
 mod address;
 mod answer;
+pub mod classrooms;
 pub mod fapshi;
 pub mod gateways;
 pub mod lessonspace;
+pub mod livekit;
 pub mod signature;
 pub mod stripe;

@@ -15,8 +15,9 @@ use domain::prove::evidence::{Did, Evidence};
 use jiff::{SignedDuration, Timestamp};
 use platform::config::Env;
 use platform::outbound::VendorError;
+use providers::classrooms::Visitor;
 use providers::lessonspace::{
-    Delivery, Headers, Kind, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Signature, Visitor,
+    Delivery, Headers, Kind, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Signature,
 };
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
@@ -151,6 +152,7 @@ fn told(evidence: &Evidence, room: &Room) -> Vec<String> {
             Did::Left => "left",
             Did::Idled => "idled",
             Did::WasThere => "was there",
+            Did::Gone => "was gone",
             Did::Pressed => "pressed",
         };
         let minute = mark.at.duration_since(at(0)).as_mins();

@@ -1,8 +1,10 @@
 //! The events that AWS would hand to a function.
 
+use super::World;
 use serde_json::{Value, json};
 use simulators::lessonspace::Webhook;
 use simulators::mailbox::Letter;
+use simulators::{lessonspace, livekit};
 use std::collections::HashMap;
 use stories::stack::root;
 use url::Url;
@@ -26,6 +28,39 @@ pub(crate) fn webhook_event(webhook: &Webhook) -> Value {
     event["headers"] = json!(headers);
     event["body"] = webhook.body.clone().into();
     set_query(&mut event, &webhook.url);
+    event
+}
+
+/// What a classroom's vendor tells.
+#[derive(Clone)]
+pub(crate) enum Told {
+    Lessonspace(lessonspace::Webhook),
+    LiveKit(livekit::Webhook),
+}
+
+impl Told {
+    /// The delivery as API Gateway hands it to the vendor's door, signed now where a signature has a time.
+    pub(crate) fn event(&self, world: &World) -> Value {
+        match self {
+            Self::Lessonspace(webhook) => webhook_event(webhook),
+            Self::LiveKit(webhook) => {
+                let signed = world.livekit.sign_again(webhook);
+                sealed_event(
+                    "webhook-livekit/participant-left.json",
+                    &signed.headers,
+                    &signed.body,
+                )
+            }
+        }
+    }
+}
+
+/// A delivery whose headers prove it, as API Gateway hands it to its door.
+pub(crate) fn sealed_event(sample: &str, headers: &[(&'static str, String)], body: &str) -> Value {
+    let mut event = request(sample, "", Uuid::nil());
+    let headers: HashMap<_, _> = headers.iter().cloned().collect();
+    event["headers"] = json!(headers);
+    event["body"] = body.into();
     event
 }
 

@@ -16,6 +16,8 @@ pub(crate) use world::*;
 pub(crate) const API_KEY: &str = "11111111-2222-3333-4444-555555555555";
 pub(crate) const WEBHOOK_SECRET: &str = "the-secret-of-the-webhook-urls";
 pub(crate) const LEGACY_SECRET: &str = "a-legacy-token-secret-of-supabase";
+pub(crate) const LIVEKIT_KEY: &str = "APIofTheStories";
+pub(crate) const LIVEKIT_SECRET: &str = "the-secret-of-the-livekit-of-the-stories";
 pub(crate) const CRON_SECRET: &str = "the-secret-of-the-platforms-cron";
 pub(crate) const STRIPE_KEY: &str = "sk_test_of-the-stories";
 pub(crate) const STRIPE_WEBHOOK_SECRET: &str = "whsec_of-the-stories";

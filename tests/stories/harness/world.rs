@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use simulators::fapshi::{Fapshi, Service};
 use simulators::identity::{AUDIENCE, Identity};
 use simulators::lessonspace::Lessonspace;
+use simulators::livekit::LiveKit;
 use simulators::stripe::Stripe;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) struct World {
     pub(crate) cast: Cast,
     pub(crate) identity: Identity,
     pub(crate) lessonspace: Lessonspace,
+    pub(crate) livekit: LiveKit,
     pub(crate) stripe: Stripe,
     pub(crate) fapshi: Fapshi,
     pub(crate) aws: Aws,
@@ -67,6 +69,13 @@ impl World {
         // name, which the stories never open.
         let lessonspace = Lessonspace::new("http://vendor.story/", API_KEY);
         let vendor = simulators::serve(lessonspace.router()).await.unwrap();
+        let livekit = LiveKit::new(
+            "http://rooms.story/",
+            LIVEKIT_KEY,
+            LIVEKIT_SECRET,
+            story_clock.clone(),
+        );
+        let rooms = simulators::serve(livekit.router()).await.unwrap();
         let stripe = Stripe::new(
             "http://cards.story/",
             STRIPE_KEY,
@@ -109,6 +118,9 @@ impl World {
             ("LESSONSPACE_ORGANISATION", "20001".to_owned()),
             ("LESSONSPACE_API_KEY", API_KEY.to_owned()),
             ("LESSONSPACE_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("LIVEKIT_URL", format!("http://{rooms}/")),
+            ("LIVEKIT_PAGE_URL", "https://app.story/room".to_owned()),
+            ("LIVEKIT_API_KEYS", format!("{LIVEKIT_KEY}:{LIVEKIT_SECRET}")),
             ("CRON_SECRET", CRON_SECRET.to_owned()),
             ("PUBLIC_BASE_URL", "https://api.story/".to_owned()),
             ("QUEUES", queues),
@@ -125,6 +137,7 @@ impl World {
             cast,
             identity,
             lessonspace,
+            livekit,
             stripe,
             fapshi,
             aws,

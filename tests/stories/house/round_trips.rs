@@ -1,7 +1,7 @@
 //! How often each handler talks to the database on its happy path, counted on the wire: at most twice.
 //! ARCHITECTURE.md has the table; this story holds it to it.
 
-use crate::harness::{Function, World};
+use crate::harness::{Function, Told, World};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -91,6 +91,28 @@ async fn consumer(world: &World, name: &str, records: [Value; 2]) -> usize {
     flights
 }
 
+/// What LiveKit tells is taken although there is no database at all.
+async fn livekits_door(world: &World) -> usize {
+    let door = world
+        .function_with("webhook-livekit", &[("DATABASE_URL", "")])
+        .await;
+    let lesson = Lesson {
+        classroom: Some("livekit"),
+        ..Lesson::starting(jiff::Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&world.cast, &world.owner).await;
+    world.opened_room(&lesson).await;
+
+    let told = world.livekit.take_webhooks();
+    assert!(!told.is_empty(), "nothing was told");
+    for webhook in told {
+        let reply = door.call(Told::LiveKit(webhook).event(world)).await;
+        assert_eq!(reply.status, 202, "{}", reply.body);
+    }
+    drop(world.queued().await);
+    0
+}
+
 #[tokio::test]
 async fn no_handler_needs_more_than_two_round_trips() {
     let world = World::new().await;
@@ -141,6 +163,7 @@ async fn no_handler_needs_more_than_two_round_trips() {
     }
     counted.push(("webhook-lessonspace", 0));
     let records: [Value; 2] = world.queued().await.try_into().unwrap();
+    counted.push(("webhook-livekit", livekits_door(&world).await));
     counted.push((
         "apply-classroom-event, a record",
         consumer(&world, "apply-classroom-event", records).await,

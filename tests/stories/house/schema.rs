@@ -7,6 +7,7 @@ use crate::harness::{
     target,
 };
 use crate::keep::adoption::MARKETPLACE;
+use domain::launch::classroom::Classroom;
 use futures::future::join_all;
 use migrations::MigrationError;
 use serde_json::Value;
@@ -573,4 +574,21 @@ async fn people_hear_what_is_told_to_them_and_change_nothing() {
         tables,
         ["bookings", "notifications", "session_events", "sessions"]
     );
+}
+
+#[tokio::test]
+async fn the_database_knows_every_classroom_by_its_word() {
+    let world = World::new().await;
+    let sql = "SELECT is_classroom($1)";
+
+    for classroom in Classroom::ALL {
+        let row = world.owner.query_one(sql, &[&classroom.word()]).await.unwrap();
+        assert!(
+            row.get::<_, bool>(0),
+            "is_classroom in functions.sql lacks {}",
+            classroom.word()
+        );
+    }
+    let row = world.owner.query_one(sql, &[&"elsewhere"]).await.unwrap();
+    assert!(!row.get::<_, bool>(0));
 }

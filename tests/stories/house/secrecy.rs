@@ -1,8 +1,8 @@
 //! Secrets and people: fetched safely, never told.
 
 use crate::harness::{
-    API_KEY, Aws, FAPSHI_KEY, FAPSHI_PAYOUT_KEY, FAPSHI_WEBHOOK_SECRET, LEGACY_SECRET, STRIPE_KEY,
-    STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET, World, letter_event, record,
+    API_KEY, Aws, FAPSHI_KEY, FAPSHI_PAYOUT_KEY, FAPSHI_WEBHOOK_SECRET, LEGACY_SECRET, LIVEKIT_SECRET,
+    STRIPE_KEY, STRIPE_WEBHOOK_SECRET, Told, WEBHOOK_SECRET, World, letter_event, record,
 };
 use axum::Router;
 use axum::extract::State;
@@ -255,6 +255,11 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         door.call(hostile(event.clone())).await;
         door.call(event).await;
     }
+    let livekit = world.function("webhook-livekit").await;
+    for webhook in livekit_tells(&world).await {
+        livekit.call(hostile(webhook.clone())).await;
+        livekit.call(webhook).await;
+    }
     let apply = world.function("apply-classroom-event").await;
     let mut records = world.queued().await;
     records.push(record(
@@ -270,7 +275,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
     )];
     let homeless = world.function_with("apply-classroom-event", &broken).await;
     homeless.consume(&records).await;
-    for function in [&door, &apply, &homeless] {
+    for function in [&door, &livekit, &apply, &homeless] {
         logs.extend(function.log());
     }
     logs.extend(paying(&world).await);
@@ -282,6 +287,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         API_KEY,
         LEGACY_SECRET,
         WEBHOOK_SECRET,
+        LIVEKIT_SECRET,
         STRIPE_KEY,
         STRIPE_WEBHOOK_SECRET,
         FAPSHI_KEY,
@@ -297,6 +303,25 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         }
     }
     every_line_is_an_object_with_a_timestamp(&logs);
+}
+
+/// Somebody joins a lesson at LiveKit, which tells of them by their name.
+async fn livekit_tells(world: &World) -> Vec<Value> {
+    let lesson = Lesson {
+        classroom: Some("livekit"),
+        ..Lesson::starting(jiff::Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&world.cast, &world.owner).await;
+    let launch = world.function("launch").await;
+    let joined = world
+        .call(&launch, "launch/join.json", world.cast.tutor, &lesson)
+        .await;
+
+    let page: url::Url = joined.body["url"].as_str().unwrap().parse().unwrap();
+    let token = page.query_pairs().find(|(name, _)| name == "token").unwrap().1;
+    let told = world.livekit.join(&token, jiff::Timestamp::now()).unwrap();
+    let told = told.into_iter().map(Told::LiveKit);
+    told.map(|told| told.event(world)).collect()
 }
 
 /// What the functions that move money say while they do, and while their gateway refuses or is silent.

@@ -1058,7 +1058,7 @@ async fn a_cancellation_comes_through_whatever_else_cannot_be_read() {
     let view = "CREATE OR REPLACE VIEW platform_bookings WITH (security_invoker = true) AS
                 SELECT id, client_id, tutor_id, student_id, status, session_start_time,
                        (session_duration / (price_minor - 10000))::integer AS session_duration, price_minor,
-                       price_currency, recording_consent FROM public.bookings";
+                       price_currency, recording_consent, classroom FROM public.bookings";
     beside.world.owner.batch_execute(view).await.unwrap();
 
     beside.write(&lesson, "status = 'cancelled'").await;

@@ -1,4 +1,5 @@
 //! Joining, and the card of a booking.
 
 mod card;
+mod choosing;
 mod joining;

@@ -1,5 +1,7 @@
 //! What is seen of a lesson, and what that comes to.
 
 mod events;
+mod livekit;
+mod patterns;
 mod presence;
 mod snapshot;

@@ -3,8 +3,9 @@
 //! happened, once.
 
 use crate::charge::till::{CARD, Till};
-use crate::harness::{API_KEY, Function, Reply, World, owner_url, request, webhook_event};
+use crate::harness::{API_KEY, Function, Reply, Told, World, owner_url, request};
 use domain::ids::BookingId;
+use domain::launch::classroom::Classroom;
 use domain::prove::evidence::{Did, Evidence, Mark, Side, Span};
 use futures::future::join3;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use simulators::lessonspace::{Faults, Quirk, Webhook};
+use simulators::lessonspace::{Faults, Quirk};
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 use store::prove::evidence::{self, Report};
 use stories::cast::{Cast, Lesson, owner};
@@ -21,15 +24,15 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 const JOIN: &str = "launch/join.json";
-const MARK: &str = "mark-no-show/mark.json";
-const WITHDRAW: &str = "withdraw-no-show/withdraw.json";
+pub(super) const MARK: &str = "mark-no-show/mark.json";
+pub(super) const WITHDRAW: &str = "withdraw-no-show/withdraw.json";
 const CANCEL: &str = "cancel-session/cancel.json";
 
-const COMPLETED: &str = "COMPLETED_ASSUMED";
-const NO_STUDENT: &str = "NO_SHOW_STUDENT";
-const NO_TUTOR: &str = "NO_SHOW_TUTOR";
-const NOBODY: &str = "NOBODY_CAME";
-const EARLY: &str = "EARLY_END_SHORT";
+pub(super) const COMPLETED: &str = "COMPLETED_ASSUMED";
+pub(super) const NO_STUDENT: &str = "NO_SHOW_STUDENT";
+pub(super) const NO_TUTOR: &str = "NO_SHOW_TUTOR";
+pub(super) const NOBODY: &str = "NOBODY_CAME";
+pub(super) const EARLY: &str = "EARLY_END_SHORT";
 const CANCELLED: &str = "CANCELLED";
 
 /// A vendor that does not answer is waited for so long after the room has closed.
@@ -85,8 +88,8 @@ struct Step {
 }
 
 /// What is still to happen in a lesson's room.
-struct Play {
-    lesson: Lesson,
+pub(super) struct Play {
+    pub(super) lesson: Lesson,
     steps: Vec<Step>,
 }
 
@@ -144,8 +147,9 @@ impl Play {
 // Who tends it ---------------------------------------------------------------------------------------------------
 
 /// Lessons that start at the same time, and everything that tends them.
-struct School<'a> {
+pub(super) struct School<'a> {
     world: &'a World,
+    classroom: Classroom,
     starts_at: Timestamp,
     launch: Function,
     door: Function,
@@ -154,12 +158,16 @@ struct School<'a> {
     reconcile: Function,
     charges: Function,
     /// What `apply-classroom-event` could not do yet: its queue delivers it again.
-    returned: Vec<Value>,
+    pub(super) returned: Vec<Value>,
+    /// What people were given by Join to get in with, by the lesson and the person.
+    ways_in: Mutex<HashMap<(Uuid, Uuid), String>>,
+    /// What happened and is told later, and when.
+    held: Mutex<Vec<(Timestamp, Told)>>,
 }
 
 impl<'a> School<'a> {
     /// Lessons start in so many minutes, by the machine's clock.
-    async fn open(world: &'a World, minutes: i64) -> Self {
+    pub(super) async fn open(world: &'a World, minutes: i64) -> Self {
         Self::under(world, minutes, &[]).await
     }
 
@@ -168,6 +176,7 @@ impl<'a> School<'a> {
         let start = Timestamp::now() + SignedDuration::from_mins(minutes);
         Self {
             world,
+            classroom: Classroom::Lessonspace,
             starts_at: Lesson::starting(start).starts_at,
             launch: world.function("launch").await,
             door: world.function("webhook-lessonspace").await,
@@ -176,7 +185,19 @@ impl<'a> School<'a> {
             reconcile: world.function_with("reconcile", rules).await,
             charges: world.function("process-charges").await,
             returned: Vec::new(),
+            ways_in: Mutex::default(),
+            held: Mutex::default(),
         }
+    }
+
+    /// Lessons are held in another classroom.
+    pub(super) async fn held_in(mut self, classroom: Classroom) -> Self {
+        self.classroom = classroom;
+        self.door = self
+            .world
+            .function(&format!("webhook-{}", classroom.word()))
+            .await;
+        self
     }
 
     fn at(&self, minute: i64) -> Timestamp {
@@ -188,7 +209,11 @@ impl<'a> School<'a> {
     }
 
     async fn lesson(&self) -> Lesson {
-        self.booked(Lesson::starting(self.starts_at)).await
+        let lesson = Lesson {
+            classroom: Some(self.classroom.word()),
+            ..Lesson::starting(self.starts_at)
+        };
+        self.booked(lesson).await
     }
 
     /// A lesson in whose room this happens.
@@ -196,7 +221,7 @@ impl<'a> School<'a> {
         Play::of(line, self.lesson().await, &self.world.cast)
     }
 
-    async fn plays(&self, lines: &[&str]) -> Vec<Play> {
+    pub(super) async fn plays(&self, lines: &[&str]) -> Vec<Play> {
         let mut plays = Vec::new();
         for line in lines {
             plays.push(self.play(line).await);
@@ -207,61 +232,119 @@ impl<'a> School<'a> {
     // Time passes
 
     /// Whatever is to happen by this minute happens; what the vendor tells of it comes through the door and is applied.
-    async fn happen(&mut self, plays: &mut [Play], minute: i64) {
+    pub(super) async fn happen(&mut self, plays: &mut [Play], minute: i64) {
         self.world.travel_to(self.at(minute));
         for play in plays {
             let told = self.act(play, minute).await;
             self.hear(&told).await;
         }
+        self.hear(&self.told_by_itself(minute)).await;
         self.listen().await;
     }
 
+    /// The same, and nothing of it is told.
+    pub(super) async fn happen_untold(&mut self, plays: &mut [Play], minute: i64) {
+        self.world.travel_to(self.at(minute));
+        for play in plays {
+            drop(self.act(play, minute).await);
+        }
+        drop(self.told_by_itself(minute));
+        self.listen().await;
+    }
+
+    /// What the vendor tells although nobody did anything in this minute.
+    fn told_by_itself(&self, minute: i64) -> Vec<Told> {
+        let mut held = self.held.lock().unwrap();
+        let due = held.extract_if(.., |(at, _)| *at <= self.at(minute));
+        let mut told: Vec<Told> = due.map(|(_, told)| told).collect();
+
+        match self.classroom {
+            Classroom::Lessonspace => {}
+            Classroom::LiveKit => {
+                let livekit = &self.world.livekit;
+                let passed = livekit.pass_time(self.at(minute)).into_iter();
+                told.extend(passed.chain(livekit.take_webhooks()).map(Told::LiveKit));
+            }
+        }
+        told
+    }
+
     /// The same, and the schedules run.
-    async fn pass(&mut self, plays: &mut [Play], minute: i64) {
+    pub(super) async fn pass(&mut self, plays: &mut [Play], minute: i64) {
         self.happen(plays, minute).await;
         self.tick().await;
     }
 
     /// Each schedule runs once.
-    async fn tick(&mut self) {
+    pub(super) async fn tick(&mut self) {
         self.reconcile.invoke(json!({})).await.unwrap();
         self.relay.invoke(json!({})).await.unwrap();
         self.listen().await;
         self.charges.invoke(json!({})).await.unwrap();
     }
 
-    async fn act(&self, play: &mut Play, minute: i64) -> Vec<Webhook> {
+    async fn act(&self, play: &mut Play, minute: i64) -> Vec<Told> {
         let (lesson, now) = (play.lesson, self.at(minute));
-        let happened = play.steps.partition_point(|step| step.shown_at <= now);
+        let happened = play.steps.partition_point(|step| self.happens_at(step) <= now);
         let mut told = Vec::new();
         for step in play.steps.drain(..happened) {
-            told.extend(self.take(&lesson, step).await);
+            let news = self.take(&lesson, step).await;
+            if step.shown_at <= now {
+                told.extend(news);
+            } else {
+                let mut held = self.held.lock().unwrap();
+                held.extend(news.into_iter().map(|news| (step.shown_at, news)));
+            }
         }
         told
     }
 
-    async fn take(&self, lesson: &Lesson, step: Step) -> Vec<Webhook> {
-        if let Act::Press(who) = step.act {
-            let joined = self.world.call(&self.launch, JOIN, who, lesson).await;
-            assert_eq!(joined.status, 200, "{step:?}: {}", joined.body);
-            return Vec::new();
-        }
-
-        let (vendor, room, at) = (&self.world.lessonspace, self.room(lesson).await, step.at);
-        match step.act {
-            Act::Enter(who) => vendor.enter(&room, &who.to_string(), at),
-            Act::Leave(who) => vendor.leave(&room, &who.to_string(), at),
-            Act::Idle(who) => vendor.idle(&room, &who.to_string(), at),
-            Act::IdleOut => vendor.idle_out(&room, at),
-            Act::End => vendor.end(&room, at),
-            Act::Press(_) => Vec::new(),
+    /// Lessonspace may show late what has happened, and then it is played late. Who keeps no record of what was shows
+    /// what is, and may only tell of it late.
+    fn happens_at(&self, step: &Step) -> Timestamp {
+        match self.classroom {
+            Classroom::Lessonspace => step.shown_at,
+            Classroom::LiveKit => step.at,
         }
     }
 
+    async fn take(&self, lesson: &Lesson, step: Step) -> Vec<Told> {
+        if let Act::Press(who) = step.act {
+            let joined = self.world.call(&self.launch, JOIN, who, lesson).await;
+            assert_eq!(joined.status, 200, "{step:?}: {}", joined.body);
+            let way_in = joined.body["url"].as_str().unwrap().to_owned();
+            self.ways_in.lock().unwrap().insert((lesson.id, who), way_in);
+            return Vec::new();
+        }
+
+        let room = self.room(lesson).await;
+        match self.classroom {
+            Classroom::Lessonspace => in_lessonspace(&self.world.lessonspace, &room, step),
+            Classroom::LiveKit => self.in_livekit(lesson, &room, step),
+        }
+    }
+
+    fn in_livekit(&self, lesson: &Lesson, room: &str, step: Step) -> Vec<Told> {
+        let (livekit, at) = (&self.world.livekit, step.at);
+        let told = match step.act {
+            Act::Enter(who) => {
+                let page: url::Url = self.ways_in.lock().unwrap()[&(lesson.id, who)].parse().unwrap();
+                let token = page.query_pairs().find(|(name, _)| name == "token").unwrap().1;
+                let mut told = livekit.join(&token, at).unwrap();
+                told.extend(livekit.publish(room, &who.to_string(), at));
+                told
+            }
+            Act::Leave(who) => livekit.leave(room, &who.to_string(), at),
+            // The room stays until its time is over, and nobody is put out for not moving.
+            Act::Press(_) | Act::Idle(_) | Act::IdleOut | Act::End => Vec::new(),
+        };
+        told.into_iter().map(Told::LiveKit).collect()
+    }
+
     /// The vendor's webhooks come through the door.
-    async fn hear(&self, told: &[Webhook]) {
+    pub(super) async fn hear(&self, told: &[Told]) {
         for webhook in told {
-            let reply = self.door.call(webhook_event(webhook)).await;
+            let reply = self.door.call(webhook.event(self.world)).await;
             assert_eq!(reply.status, 202, "{}", reply.body);
         }
     }
@@ -293,13 +376,13 @@ impl<'a> School<'a> {
     }
 
     /// Somebody on the lesson does something with its session.
-    async fn call(&self, function: &Function, sample: &str, who: Uuid, lesson: &Lesson) -> Reply {
+    pub(super) async fn call(&self, function: &Function, sample: &str, who: Uuid, lesson: &Lesson) -> Reply {
         let (token, session) = (self.world.identity.token(who), self.session(lesson).await);
         function.call(request(sample, &token, session)).await
     }
 
     /// Each decision about a lesson, as [`decided`] writes it.
-    async fn decisions(&self, lesson: &Lesson) -> Vec<Value> {
+    pub(super) async fn decisions(&self, lesson: &Lesson) -> Vec<Value> {
         let sql = "SELECT jsonb_build_array(c.status, c.charge_minor, c.payout_minor, c.fee_minor,
                               floor(extract(epoch FROM c.decided_at - s.scheduled_start_at) / 60)::int)
                    FROM sessions s JOIN charges c ON c.session_id = s.id
@@ -335,8 +418,21 @@ impl<'a> School<'a> {
     }
 }
 
+fn in_lessonspace(vendor: &simulators::lessonspace::Lessonspace, room: &str, step: Step) -> Vec<Told> {
+    let at = step.at;
+    let told = match step.act {
+        Act::Enter(who) => vendor.enter(room, &who.to_string(), at),
+        Act::Leave(who) => vendor.leave(room, &who.to_string(), at),
+        Act::Idle(who) => vendor.idle(room, &who.to_string(), at),
+        Act::IdleOut => vendor.idle_out(room, at),
+        Act::End => vendor.end(room, at),
+        Act::Press(_) => Vec::new(),
+    };
+    told.into_iter().map(Told::Lessonspace).collect()
+}
+
 /// An outcome of an hour at 100.00, and the minute in which it was decided.
-fn decided(status: &str, minute: i64) -> Value {
+pub(super) fn decided(status: &str, minute: i64) -> Value {
     let [charge, payout, fee] = match status {
         COMPLETED => [10_000, 9_000, 1_000],
         NO_STUDENT => [5_000, 4_500, 500],
@@ -358,156 +454,7 @@ async fn paid_ahead(till: &Till, lesson: &Lesson) {
     till.work().await;
 }
 
-// What a lesson comes to -----------------------------------------------------------------------------------------
-
-/// What the tutor says at minute 21.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Says {
-    Nothing,
-    /// The student is absent.
-    Absent,
-    /// The same, and is not believed.
-    AbsentInVain,
-    /// The same, and at minute 26 that they came after all.
-    AbsentAtFirst,
-}
-
-/// A pattern's number, what happens, what the tutor says, and each outcome with its minute.
-type Pattern = (u8, &'static str, Says, &'static [(&'static str, i64)]);
-
-const PATTERNS: &[Pattern] = &[
-    (1, "T 0 - 61; L 0 - 61", Says::Nothing, &[(COMPLETED, 60)]),
-    (2, "T -5 - …; L 3 - …", Says::Nothing, &[(COMPLETED, 60)]),
-    (
-        3,
-        "T 0 - 20, 22 - 61; L 0 - 20, 22 - 61",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (
-        4,
-        "T 0 - 50, 57 - 62; L 0 - 50, 56 - 62",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (
-        5,
-        "T -12 - -10, 0 - 61; L 0 - 61",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (
-        6,
-        "L -10 - -8, 0 - 61; T 0 - 61",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (7, "T 0 - 59; L 0 - 59", Says::Nothing, &[(COMPLETED, 75)]),
-    (8, "T 0 - 57; L 0 - 57", Says::Nothing, &[(EARLY, 75)]),
-    (9, "T 0 - 45; L 0 - 45", Says::Nothing, &[(EARLY, 75)]),
-    (
-        10,
-        "T 0 - 45, 62 - 70; L 0 - 45, 62 - 70",
-        Says::Nothing,
-        &[(COMPLETED, 75)],
-    ),
-    (11, "T 0 - 20, 59 - 60.1; L 0 - 20", Says::Nothing, &[(EARLY, 75)]),
-    (12, "T 0 - 61; L 0 - 20", Says::Nothing, &[(COMPLETED, 60)]),
-    (13, "T 0 - 20; L 0 - 61", Says::Nothing, &[(EARLY, 75)]),
-    (
-        14,
-        "T 0 - 20, 26 - 61; L 0 - 61",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (
-        15,
-        "T 0 - 20, 40 - 61; L 0 - 61",
-        Says::Nothing,
-        &[(COMPLETED, 60)],
-    ),
-    (16, "T -10 - 50; L -10 - 50", Says::Nothing, &[(COMPLETED, 75)]),
-    (17, "T 10 - 70; L 0 - 70", Says::Nothing, &[(COMPLETED, 60)]),
-    (18, "T 0 - 61; L 58 - 61", Says::Nothing, &[(COMPLETED, 60)]),
-    (19, "T 0 - 61", Says::Nothing, &[(NO_STUDENT, 75)]),
-    (20, "T 0 - 22", Says::Absent, &[(NO_STUDENT, 60)]),
-    (21, "T 0 - 21; L 30 - 40", Says::Nothing, &[(NO_STUDENT, 75)]),
-    (22, "T 0 - 15", Says::Nothing, &[(NOBODY, 75)]),
-    (23, "T 0 - 15; L 18 - 61", Says::Nothing, &[(NO_TUTOR, 75)]),
-    (24, "L 0 - 25", Says::Nothing, &[(NO_TUTOR, 75)]),
-    (25, "T -12 - -10; L 0 - 25", Says::Nothing, &[(NO_TUTOR, 75)]),
-    (26, "", Says::Nothing, &[(NOBODY, 75)]),
-    (27, "T 25 - 61; L 0 - 61", Says::Nothing, &[(COMPLETED, 60)]),
-    (28, "T 25 - 61; L 0 - 22", Says::Nothing, &[(NO_TUTOR, 75)]),
-    (29, "L 0 - 30; T 0 - 30", Says::AbsentInVain, &[(EARLY, 75)]),
-    (30, "", Says::AbsentInVain, &[(NOBODY, 75)]),
-    (31, "T 0 - 61; L 25 - 61", Says::Absent, &[(NO_STUDENT, 60)]),
-    (32, "T 0 - 61; L 25 - 61", Says::AbsentAtFirst, &[(COMPLETED, 60)]),
-    (
-        33,
-        "L 0 - 30; T 0 - 30; told 90",
-        Says::Absent,
-        &[(NO_STUDENT, 60), (EARLY, 90)],
-    ),
-    (34, "T 0 - 61; G 0 - 61", Says::Nothing, &[(COMPLETED, 60)]),
-    (45, "T 0 - 6 idle", Says::Absent, &[(NO_STUDENT, 60)]),
-    (46, "T 0 - 6 idle", Says::Nothing, &[(NO_STUDENT, 75)]),
-    (
-        47,
-        "T 0 - 25 idle; L 0 - 25 idle",
-        Says::Nothing,
-        &[(COMPLETED, 75)],
-    ),
-];
-
-#[tokio::test]
-async fn each_pattern_of_attendance_comes_to_its_outcome_in_its_minute() {
-    let world = World::proving().await;
-    let (mark, withdraw) = (
-        world.function("mark-no-show").await,
-        world.function("withdraw-no-show").await,
-    );
-    let mut school = School::open(&world, 60).await;
-    let lines: Vec<&str> = PATTERNS.iter().map(|(_, line, ..)| *line).collect();
-    let mut plays = school.plays(&lines).await;
-
-    for minute in -15..=92 {
-        school.happen(&mut plays, minute).await;
-        for ((number, _, says, _), play) in PATTERNS.iter().zip(&plays) {
-            let (button, sample, verdict) = match (says, minute) {
-                (Says::Absent | Says::AbsentAtFirst, 21) => (&mark, MARK, "200"),
-                (Says::AbsentInVain, 21) => (&mark, MARK, "409 no-show-contradicted"),
-                (Says::AbsentAtFirst, 26) => (&withdraw, WITHDRAW, "200"),
-                _ => continue,
-            };
-            let reply = school.call(button, sample, world.cast.tutor, &play.lesson).await;
-            assert_eq!(reply.verdict(), verdict, "pattern {number}: {}", reply.body);
-        }
-        school.tick().await;
-    }
-
-    let mut wrong = Vec::new();
-    for ((number, line, _, outcomes), play) in PATTERNS.iter().zip(&plays) {
-        let expected: Vec<Value> = outcomes
-            .iter()
-            .map(|(status, minute)| decided(status, *minute))
-            .collect();
-        let seen = school.decisions(&play.lesson).await;
-        if seen != expected {
-            wrong.push(format!(
-                "{number} ({line}): {} and not {}",
-                json!(seen),
-                json!(expected)
-            ));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(
-        school.returned.is_empty(),
-        "something told is still to be applied"
-    );
-    assert_eq!(world.aws.drain(&world.dead_letters).await.len(), 0);
-}
+// What happens around the end --------------------------------------------------------------------------------------
 
 #[tokio::test]
 async fn an_empty_moment_before_the_end_settles_nothing() {
@@ -954,7 +901,7 @@ async fn webhooks_late_five_times_and_in_any_order_end_in_the_same_state() {
     let mut plays = school.plays(&[line; 4]).await;
 
     // The first lesson's come at once.
-    let (mut late, mut all) = (Vec::<(i64, Webhook)>::new(), Vec::new());
+    let (mut late, mut all) = (Vec::<(i64, Told)>::new(), Vec::new());
     for minute in -12..=106 {
         world.travel_to(school.at(minute));
         for (number, play) in plays.iter_mut().enumerate() {
@@ -973,7 +920,7 @@ async fn webhooks_late_five_times_and_in_any_order_end_in_the_same_state() {
         late.shuffle(&mut random);
         let (due, later) = late.into_iter().partition(|(at, _)| *at <= minute);
         late = later;
-        let due: Vec<Webhook> = due.into_iter().map(|(_, webhook)| webhook).collect();
+        let due: Vec<Told> = due.into_iter().map(|(_, webhook)| webhook).collect();
         school.hear(&due).await;
         school.listen().await;
         school.tick().await;
@@ -1570,6 +1517,7 @@ impl School<'_> {
         self.let_in_unknown(lesson, user).await;
         let room = self.room(lesson).await;
         let told = self.world.lessonspace.enter(&room, name, self.at(1));
+        let told: Vec<Told> = told.into_iter().map(Told::Lessonspace).collect();
         self.hear(&told).await;
     }
 }

@@ -19,13 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::charge::sessions::{self, StoredSession};
 
-/// Where sessions are held.
-const CLASSROOM: Classroom = Classroom::FOR_NEW_ROOMS;
-
 pub(crate) struct CreateSession {
     pub(crate) authenticator: Authenticator,
     pub(crate) database: Database,
     pub(crate) policy: SessionPolicy,
+    pub(crate) classroom: Classroom,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
 }
@@ -59,7 +57,7 @@ impl Route for CreateSession {
         let bookable = sessions::for_booking(&self.database, booking, person).await?;
         let bookable = bookable.ok_or_else(Problem::forbidden)?;
         let session = bookable
-            .session(booking, self.policy, CLASSROOM)
+            .session(booking, self.policy, self.classroom)
             .map_err(refused)?;
 
         let role = if person == session.tutor {
@@ -70,7 +68,8 @@ impl Route for CreateSession {
         let by = json!({"by": role, "person": person});
 
         let (id, now) = (self.ids.next(), self.clock.now());
-        let (stored, is_new) = sessions::create(&self.database, &session, CLASSROOM, id, &by, now).await?;
+        let (stored, is_new) =
+            sessions::create(&self.database, &session, self.classroom, id, &by, now).await?;
 
         let status = if is_new {
             StatusCode::CREATED
@@ -88,7 +87,7 @@ fn answer(stored: &StoredSession) -> Answer {
         id: stored.id,
         booking_id: session.booking,
         status: stored.status,
-        provider: CLASSROOM,
+        provider: stored.classroom,
         scheduled_start_at: session.schedule.starts_at(),
         scheduled_end_at: session.schedule.ends_at(),
         duration_minutes: session.duration_minutes(),

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use jobs::policy::session_policy;
+use jobs::policy::{classroom, session_policy};
 use platform::api;
 use platform::auth::{AuthConfig, Authenticator};
 use platform::config::{ConfigError, Env};
@@ -13,13 +13,14 @@ fn configure(mut env: Env) -> Result<handler::CreateSession, ConfigError> {
     let clock = env.clock();
     // Read before any `?`, so that one failed start names everything that is missing.
     let (auth, database) = (AuthConfig::from_env(&mut env), Database::from_env(&mut env));
-    let policy = session_policy(&mut env);
+    let (policy, classroom) = (session_policy(&mut env), classroom(&mut env));
 
     env.finish(|| {
         Some(handler::CreateSession {
             authenticator: Authenticator::new(auth?, clock.clone()),
             database: database?,
             policy: policy?,
+            classroom: classroom?,
             ids: Ids::random(clock.clone()),
             clock,
         })

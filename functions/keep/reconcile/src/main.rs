@@ -6,7 +6,7 @@
 use domain::charge::session::SessionPolicy;
 use domain::launch::classroom::Classroom;
 use jobs::messages::{AskProvider, GiveBack, LookAtTab};
-use jobs::policy::session_policy;
+use jobs::policy::{classroom, session_policy};
 use platform::clock::Clock;
 use platform::config::{ConfigError, Env};
 use platform::database::Database;
@@ -21,6 +21,7 @@ const MOST: i64 = 1_000;
 struct Reconcile {
     database: Database,
     policy: SessionPolicy,
+    classroom: Classroom,
     ids: Ids,
     clock: Clock,
 }
@@ -31,7 +32,7 @@ impl Scheduled for Reconcile {
 
         let tended = tending::tend(
             &self.database,
-            Classroom::FOR_NEW_ROOMS,
+            self.classroom,
             &self.policy,
             MOST,
             &AskProvider::draft(&self.ids, now),
@@ -69,11 +70,13 @@ fn configure(mut env: Env) -> Result<Reconcile, ConfigError> {
     let clock = env.clock();
     // Read before any `?`, so that one failed start names everything that is missing.
     let (database, policy) = (Database::from_env(&mut env), session_policy(&mut env));
+    let classroom = classroom(&mut env);
 
     env.finish(|| {
         Some(Reconcile {
             database: database?,
             policy: policy?,
+            classroom: classroom?,
             ids: Ids::random(clock.clone()),
             clock,
         })

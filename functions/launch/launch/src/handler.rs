@@ -18,7 +18,7 @@ use platform::database::Database;
 use platform::ids::Ids;
 use platform::outbound::VendorError;
 use platform::problem::Problem;
-use providers::lessonspace::{self, Room, RoomError, Visitor, WayIn};
+use providers::classrooms::{Classrooms, Room, RoomError, Visitor, WayIn};
 use serde::Serialize;
 use std::time::Duration;
 use store::launch::rooms::{self, Admission, Entrance};
@@ -32,7 +32,8 @@ const LOOKS: u32 = 40;
 pub(crate) struct Launch {
     pub(crate) authenticator: Authenticator,
     pub(crate) database: Database,
-    pub(crate) lessonspace: lessonspace::Rooms,
+    pub(crate) classrooms: Classrooms,
+    pub(crate) classroom: Classroom,
     pub(crate) policy: JoinPolicy,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
@@ -53,15 +54,9 @@ struct Guest {
     profile: ProfileId,
     role: Role,
     window: JoinWindow,
-    entrance: Entrance,
-}
-
-impl Guest {
     /// Where the booking's room is, or is opened now.
-    fn classroom(&self) -> Classroom {
-        let opened = self.entrance.booking.classroom;
-        opened.unwrap_or(Classroom::FOR_NEW_ROOMS)
-    }
+    classroom: Classroom,
+    entrance: Entrance,
 }
 
 impl Route for Launch {
@@ -83,7 +78,7 @@ impl Route for Launch {
         Ok(Reply::ok(Answer {
             url: way_in.personal_url,
             role: guest.role,
-            provider: guest.classroom(),
+            provider: guest.classroom,
             room_id: way_in.room,
             closes_at: guest.window.closes_at,
         }))
@@ -114,6 +109,7 @@ impl Launch {
                     profile: person,
                     role,
                     window,
+                    classroom: self.classroom_of(&entrance),
                     entrance,
                 });
             }
@@ -126,6 +122,12 @@ impl Launch {
             "The room is being opened. Please try again.",
             2,
         ))
+    }
+
+    /// Where the room is; if it is not open yet, where the platform wants it, or where this deployment opens rooms.
+    fn classroom_of(&self, entrance: &Entrance) -> Classroom {
+        let opened = entrance.booking.classroom;
+        opened.or(entrance.wanted).unwrap_or(self.classroom)
     }
 
     /// Opens the room for this person, or opens it again.
@@ -141,16 +143,18 @@ impl Launch {
             record: guest.entrance.recording_consent,
         };
 
-        match guest.classroom() {
-            Classroom::Lessonspace => self.lessonspace.let_in(&room, &visitor).await.map_err(not_open),
-        }
+        let (classroom, now) = (guest.classroom, self.clock.now());
+        self.classrooms
+            .let_in(classroom, &room, &visitor, now)
+            .await
+            .map_err(not_open)
     }
 
     /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
     async fn keep(&self, guest: &Guest, claim: Uuid, way_in: &WayIn) -> Result<(), Problem> {
         let booking = guest.entrance.booking.id;
         let entered = Admission {
-            classroom: guest.classroom(),
+            classroom: guest.classroom,
             room: &way_in.room,
             address: way_in.address.as_str(),
             key: way_in.sealed_key.as_deref(),
@@ -211,14 +215,17 @@ fn not_open(error: RoomError) -> Problem {
     match error {
         RoomError::Secret(error) => error.into(),
         RoomError::Vendor(error) => vendor_problem(error),
-        RoomError::Address => Problem::internal(),
+        RoomError::Configuration => Problem::internal(),
+        RoomError::NotConnected => {
+            tracing::error!("a lesson is to be held in a classroom that this deployment is not connected to");
+            unreachable_provider(300)
+        }
     }
 }
 
 fn vendor_problem(error: VendorError) -> Problem {
     tracing::error!(%error, "launch");
 
-    let detail = "The classroom provider is not reachable right now.";
     let after = match error {
         VendorError::Transient {
             retry_after_seconds, ..
@@ -230,5 +237,10 @@ fn vendor_problem(error: VendorError) -> Problem {
         | VendorError::NotFound => 30,
     };
 
-    Problem::unavailable("provider-unavailable", detail, after)
+    unreachable_provider(after)
+}
+
+fn unreachable_provider(after_seconds: u32) -> Problem {
+    let detail = "The classroom provider is not reachable right now.";
+    Problem::unavailable("provider-unavailable", detail, after_seconds)
 }

@@ -6,6 +6,7 @@ use platform::config::{ConfigError, Env};
 use platform::database::Database;
 use platform::ids::Ids;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig};
+use providers::livekit::{LiveKit, LiveKitConfig};
 use std::time::Duration;
 
 fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyClassroomEvent), ConfigError> {
@@ -15,11 +16,13 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyClassroomEvent), ConfigE
     let database = Database::from_env(&mut env);
     let lessonspace = LessonspaceConfig::from_env(&mut env);
     let room_secret = env.secret("LESSONSPACE_SECRET");
+    let livekit = LiveKitConfig::from_env(&mut env);
 
     env.finish(|| {
         let job = ApplyClassroomEvent {
             database: database?,
             lessonspace: Lessonspace::new(lessonspace?),
+            livekit: livekit?.map(LiveKit::new),
             room_secret: room_secret?,
             ids: Ids::random(clock.clone()),
             clock,

@@ -41,6 +41,8 @@ impl Route for GetRecording {
         let stored = proof.recording_url.ok_or_else(not_ready)?;
         let url = match classroom.ok_or_else(not_ready)? {
             Classroom::Lessonspace => self.lessonspace.recording(&stored).await,
+            // Nothing is recorded there so far.
+            Classroom::LiveKit => Err(VendorError::NotFound),
         };
         let url = url.map_err(vendor_problem)?;
 

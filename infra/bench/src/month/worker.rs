@@ -20,9 +20,10 @@ use platform::clock::Clock;
 use platform::database::Database;
 use platform::ids::Ids;
 use platform::outbound::VendorError;
+use providers::classrooms::Visitor;
 use providers::fapshi;
 use providers::gateways::Gateways;
-use providers::lessonspace::{Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
+use providers::lessonspace::{Lessonspace, LessonspaceConfig, RoomRequest};
 use providers::stripe::Checkout;
 use refund_payment::RefundPayment;
 use serde::Deserialize;
@@ -137,6 +138,7 @@ impl Worker {
             classroom: ApplyClassroomEvent {
                 database: Database::at(url),
                 lessonspace: asked,
+                livekit: None,
                 room_secret,
                 ids: ids(),
                 clock: clock.clone(),

@@ -238,6 +238,8 @@ pub struct Bookable {
     pub is_agreed: bool,
     /// Whether the tutor has a connected meeting provider.
     pub is_connected: bool,
+    /// Where the platform wants the lesson held; `None` if it leaves that to us.
+    pub classroom: Option<Classroom>,
 }
 
 /// Why no session can be made from a booking.
@@ -264,12 +266,13 @@ pub enum BookingRefusal {
 }
 
 impl Bookable {
-    /// The session of this booking, sold under `policy` and held in `classroom`; or why it has none.
+    /// The session of this booking, sold under `policy` and held in `otherwise`, if the platform wants it in no other
+    /// classroom; or why it has none.
     pub fn session(
         &self,
         booking: BookingId,
         policy: SessionPolicy,
-        classroom: Classroom,
+        otherwise: Classroom,
     ) -> Result<Session, BookingRefusal> {
         match self.status {
             BookingStatus::Confirmed => {}
@@ -292,7 +295,7 @@ impl Bookable {
             schedule: self.schedule.ok_or(BookingRefusal::WithoutTime)?,
             price: self.price.ok_or(BookingRefusal::WithoutPrice)?,
             policy,
-            is_entered_through_us: classroom.is_entered_through_us(),
+            is_entered_through_us: self.classroom.unwrap_or(otherwise).is_entered_through_us(),
         })
     }
 }

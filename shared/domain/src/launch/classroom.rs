@@ -6,23 +6,26 @@ use serde::Serialize;
 use std::str::FromStr;
 
 /// Where a lesson is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Classroom {
     /// An online whiteboard with video, whose rooms are opened by a launch.
+    #[default]
     Lessonspace,
+    /// Video rooms made by our own server, at LiveKit's cloud or on one's own machines.
+    #[serde(rename = "livekit")]
+    LiveKit,
 }
 
 impl Classroom {
     /// Every classroom.
-    pub const ALL: [Self; 1] = [Self::Lessonspace];
-    /// Where rooms are opened that are not there yet, and sessions are held that are made now.
-    pub const FOR_NEW_ROOMS: Self = Self::Lessonspace;
+    pub const ALL: [Self; 2] = [Self::Lessonspace, Self::LiveKit];
 
     /// The word in the database and in the API.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Lessonspace => "lessonspace",
+            Self::LiveKit => "livekit",
         }
     }
 
@@ -30,7 +33,7 @@ impl Classroom {
     /// (RULES.md#attendance-exclusive).
     pub fn is_entered_through_us(self) -> bool {
         match self {
-            Self::Lessonspace => true,
+            Self::Lessonspace | Self::LiveKit => true,
         }
     }
 }
@@ -52,7 +55,8 @@ mod tests {
     fn after(classroom: Option<Classroom>) -> Option<Classroom> {
         match classroom {
             None => Some(Classroom::Lessonspace),
-            Some(Classroom::Lessonspace) => None,
+            Some(Classroom::Lessonspace) => Some(Classroom::LiveKit),
+            Some(Classroom::LiveKit) => None,
         }
     }
 

@@ -454,6 +454,13 @@ impl Facts<'_> {
                     since = since.or_else(|| stays.is_empty().then_some(span.began_at));
                     has_idled = true;
                 }
+                // Only if nobody told when they left.
+                Did::Gone => {
+                    let to = mark.at;
+                    let until = Until::Left;
+                    stays.extend(since.take().map(|from| Stay { from, to, until }));
+                    connections = 0;
+                }
                 Did::WasThere | Did::Pressed => {}
             }
         }

@@ -71,6 +71,8 @@ pub enum Did {
     Idled,
     /// Was in the span at some time; the provider does not say when.
     WasThere,
+    /// Was not there any more when the provider was asked, and so had left by then.
+    Gone,
 }
 
 /// One thing that one person did.

@@ -3,7 +3,8 @@
 use super::id_text;
 use crate::address::below;
 use crate::answer::{Answer, read};
-use domain::ids::{BookingId, ProfileId, RoomId};
+use crate::classrooms::Visitor;
+use domain::ids::{BookingId, RoomId};
 use domain::launch::window::JoinWindow;
 use domain::people::Role;
 use platform::config::Env;
@@ -69,16 +70,6 @@ pub struct RoomRequest<'a> {
     /// Where the vendor is to report to. The same in every launch of a booking: by the newer editions of the vendor's
     /// page the last launch counts, by the oldest the first.
     pub webhook: &'a Url,
-}
-
-/// The person who enters, as the vendor is told of them.
-pub struct Visitor<'a> {
-    /// The person's id with us, which the vendor keeps beside its own.
-    pub profile: ProfileId,
-    /// The name shown in the room.
-    pub name: &'a str,
-    /// The person's role. Tutors lead the room.
-    pub role: Role,
 }
 
 /// An open room, and one visitor's way into it.
@@ -278,6 +269,7 @@ impl Lessonspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::ids::ProfileId;
     use uuid::Uuid;
 
     fn lessonspace(region: &'static str) -> Lessonspace {

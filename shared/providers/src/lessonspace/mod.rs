@@ -7,9 +7,9 @@ mod rooms;
 mod sessions;
 mod webhook;
 
-pub use api::{Granted, Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
+pub use api::{Granted, Launched, Lessonspace, LessonspaceConfig, RoomRequest};
 pub use key::WebhookToken;
-pub use rooms::{Room, RoomError, Rooms, WayIn};
+pub use rooms::LessonspaceRooms;
 pub use webhook::{Delivery, Headers, Kind, Signature};
 
 /// The vendor's name in `provider_events.provider` and `bookings.meeting_provider`.

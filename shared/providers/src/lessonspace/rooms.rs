@@ -1,61 +1,22 @@
 //! Letting somebody into a booking's room, with everything that this vendor wants done on the way: where it is to
 //! report to, and the room's key, which is sealed before anybody else sees it.
 
-use super::api::{Launched, Lessonspace, LessonspaceConfig, RoomRequest, Visitor};
+use super::api::{Launched, Lessonspace, LessonspaceConfig, RoomRequest};
 use super::key::{SealedKey, WebhookToken};
-use domain::ids::{BookingId, RoomId};
-use domain::launch::window::JoinWindow;
+use crate::classrooms::{Room, RoomError, Visitor, WayIn};
+use domain::ids::BookingId;
 use platform::config::Env;
-use platform::outbound::VendorError;
-use platform::secrets::{Secret, SecretError};
+use platform::secrets::Secret;
 use url::Url;
 
-/// Why nobody was let in.
-#[derive(Debug, thiserror::Error)]
-pub enum RoomError {
-    /// Our secret cannot be had right now.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The vendor refused, or did not answer.
-    #[error(transparent)]
-    Vendor(#[from] VendorError),
-    /// Our public address cannot have paths: a defect of the configuration.
-    #[error("the public address cannot have paths")]
-    Address,
-}
-
 /// The rooms at Lessonspace.
-pub struct Rooms {
+pub struct LessonspaceRooms {
     lessonspace: Lessonspace,
     secret: Secret,
     public_base: Url,
 }
 
-/// The room that somebody enters.
-pub struct Room {
-    /// The booking whose room it is.
-    pub booking: BookingId,
-    /// When people may enter it.
-    pub window: JoinWindow,
-    /// Whether sound and picture may be recorded.
-    pub record: bool,
-}
-
-/// Somebody's way in, and what is kept of the room.
-pub struct WayIn {
-    /// The vendor's id of the room.
-    pub room: RoomId,
-    /// The room's address, without anybody's personal access.
-    pub address: Url,
-    /// This visitor's personal way in. Never stored, never logged.
-    pub personal_url: Url,
-    /// The key with which the room's webhooks are signed, sealed; `None` if the vendor gave none.
-    pub sealed_key: Option<String>,
-    /// The vendor's id of the visitor; `None` if it gave none.
-    pub user: Option<String>,
-}
-
-impl Rooms {
+impl LessonspaceRooms {
     /// Reads what [`LessonspaceConfig::from_env`] needs, `LESSONSPACE_SECRET` and `PUBLIC_BASE_URL`.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         // Read before any `?`, so that one failed start names everything that is missing.
@@ -74,7 +35,7 @@ impl Rooms {
     pub async fn let_in(&self, room: &Room, visitor: &Visitor<'_>) -> Result<WayIn, RoomError> {
         let token = WebhookToken::of(&self.secret, room.booking).await?;
         let webhook = token.url(&self.public_base, room.booking);
-        let webhook = webhook.ok_or(RoomError::Address)?;
+        let webhook = webhook.ok_or(RoomError::Configuration)?;
 
         let request = RoomRequest {
             booking: room.booking,

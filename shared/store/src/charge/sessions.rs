@@ -1,5 +1,6 @@
 //! Sessions: made once from a booking, read, and marked.
 
+use crate::launch::bookings::wanted;
 use crate::rows::{as_json, currency, json, word};
 use domain::charge::session::{Bookable, Session, SessionPolicy, SessionStatus};
 use domain::charge::settlement::Facts;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 /// Loads what a session is made from, if the person is the booking's client or tutor. $1 booking, $2 person.
 pub const FOR_BOOKING: &str = "
     SELECT b.id, b.client_id, b.tutor_id, b.status, b.session_start_time, b.session_duration, b.price_minor,
-           b.price_currency, b.agreed_at IS NOT NULL AS is_agreed,
+           b.price_currency, b.agreed_at IS NOT NULL AS is_agreed, b.classroom,
            EXISTS (
                SELECT FROM platform_connections c WHERE c.tutor_id = b.tutor_id AND c.is_connected) AS is_connected
     FROM bookings b WHERE b.id = $1 AND $2 IN (b.client_id, b.tutor_id)";
@@ -52,6 +53,7 @@ pub async fn for_booking(
         price,
         is_agreed: column(&row, "is_agreed")?,
         is_connected: column(&row, "is_connected")?,
+        classroom: wanted(&row, "classroom")?,
     }))
 }
 
@@ -128,6 +130,8 @@ pub struct StoredSession {
     pub id: Uuid,
     /// What was sold, and by which rules.
     pub session: Session,
+    /// Where it is held.
+    pub classroom: Classroom,
     /// Whether the session is still to be held, or its outcome.
     pub status: SessionStatus,
     /// What is known of it so far, on which its outcome depends.
@@ -158,6 +162,7 @@ pub(crate) fn read(row: &Row) -> Result<StoredSession, DatabaseError> {
         column(row, "duration_minutes")?,
     );
     let status: &str = column(row, "status")?;
+    let classroom: Classroom = word(row, "provider")?;
 
     Ok(StoredSession {
         id: column(row, "id")?,
@@ -168,8 +173,9 @@ pub(crate) fn read(row: &Row) -> Result<StoredSession, DatabaseError> {
             schedule: schedule.ok_or(DatabaseError::Unexpected("schedule"))?,
             price,
             policy: json(row, "policy")?,
-            is_entered_through_us: word::<Classroom>(row, "provider")?.is_entered_through_us(),
+            is_entered_through_us: classroom.is_entered_through_us(),
         },
+        classroom,
         status: status.parse().map_err(|_| DatabaseError::Unexpected("status"))?,
         facts: Facts {
             evidence: json(row, "evidence")?,

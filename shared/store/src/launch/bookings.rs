@@ -117,9 +117,7 @@ pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
         },
         status: BookingStatus::from(column::<&str>(row, "status")?),
         schedule: Option::zip(start, minutes).and_then(|(start, minutes)| Schedule::new(start, minutes)),
-        classroom: column::<Option<&str>>(row, "classroom")?
-            .map(classroom)
-            .transpose()?,
+        classroom: wanted(row, "classroom")?,
         proof: Proof {
             started_at: column(row, "meeting_started_at")?,
             ended_at: column(row, "meeting_ended_at")?,
@@ -127,6 +125,11 @@ pub(crate) fn read(row: &Row) -> Result<Booking, DatabaseError> {
             recording_url: column(row, "recording_url")?,
         },
     })
+}
+
+/// The classroom that a column names, if it names any.
+pub(crate) fn wanted(row: &Row, name: &'static str) -> Result<Option<Classroom>, DatabaseError> {
+    column::<Option<&str>>(row, name)?.map(classroom).transpose()
 }
 
 /// The classroom that a booking's room is in.

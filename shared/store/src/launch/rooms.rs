@@ -44,6 +44,8 @@ pub struct Entrance {
     pub name: String,
     /// Whether the lesson may be recorded. Without this consent nothing is.
     pub recording_consent: bool,
+    /// Where the platform wants the lesson held; `None` if it leaves that to us. A room that is open stays where it is.
+    pub wanted: Option<Classroom>,
     /// Whether this call holds the claim, and so is the one that opens the room.
     pub is_claimed: bool,
 }
@@ -81,6 +83,7 @@ pub async fn enter(
         role: booking.role_of(person, column(&row, "is_guardian")?),
         name: column::<Option<String>>(&row, "full_name")?.unwrap_or_else(|| "Guest".into()),
         recording_consent: column(&row, "recording_consent")?,
+        wanted: bookings::wanted(&row, "wanted_classroom")?,
         is_claimed: column(&row, "is_claimed")?,
         booking,
     }))

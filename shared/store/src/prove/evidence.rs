@@ -2,7 +2,7 @@
 
 use super::inbox::{Event, common};
 use crate::launch::bookings::classroom;
-use crate::rows::as_json;
+use crate::rows::{as_json, json};
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::launch::classroom::Classroom;
 use domain::launch::window::Schedule;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub const LOAD: &str = "
     WITH arrived AS (UPDATE outbox SET sent_at = $5 WHERE id = $4 AND sent_at IS NULL)
     SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider, b.meeting_provider_id, b.room_key,
-           b.session_start_time, b.session_duration, b.tutor_id, b.evidence -> 'people' AS people,
+           b.session_start_time, b.session_duration, b.tutor_id, b.evidence,
            array_remove(ARRAY[b.client_id, b.student_id], NULL) || ARRAY(
                SELECT l.guardian_id FROM platform_links l WHERE l.student_id = b.student_id AND l.is_accepted) AS learners, b.recording_consent,
            EXISTS (SELECT FROM provider_events o WHERE o.booking_id = b.id) AS has_reported
@@ -57,8 +57,8 @@ pub struct Room {
     pub tutor: ProfileId,
     /// Who learns in it, pays for it, or is the learner's guardian.
     pub learners: Vec<ProfileId>,
-    /// The ids, the provider's and ours, of everybody whom a launch of this booking let in.
-    pub people: Vec<String>,
+    /// What is known of it so far.
+    pub evidence: Evidence,
     /// Whether a webhook has ever come for this room.
     pub has_reported: bool,
 }
@@ -103,9 +103,6 @@ fn read_room(row: &tokio_postgres::Row, id: RoomId) -> Result<Room, DatabaseErro
         column::<Option<i32>>(row, "session_duration")?,
     );
 
-    let people: Option<Value> = column(row, "people")?;
-    let people = people.as_ref().and_then(Value::as_object);
-
     Ok(Room {
         classroom: classroom(column(row, "meeting_provider")?)?,
         id,
@@ -116,7 +113,7 @@ fn read_room(row: &tokio_postgres::Row, id: RoomId) -> Result<Room, DatabaseErro
             .into_iter()
             .map(ProfileId)
             .collect(),
-        people: people.map_or_else(Vec::new, |people| people.keys().cloned().collect()),
+        evidence: json(row, "evidence")?,
         has_reported: column(row, "has_reported")?,
     })
 }

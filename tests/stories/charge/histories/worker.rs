@@ -97,6 +97,7 @@ impl Worker {
         let classroom = ApplyClassroomEvent {
             database: database(),
             lessonspace: Lessonspace::new(LessonspaceConfig::from_env(&mut stage.env()).unwrap()),
+            livekit: None,
             room_secret: stage.env().secret("LESSONSPACE_SECRET").unwrap(),
             ids: ids(),
             clock: clock.clone(),

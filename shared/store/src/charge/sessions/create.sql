@@ -14,7 +14,7 @@
 --   $2   booking's id
 --   $3   client's id
 --   $4   tutor's id
---   $5   name of the room's provider
+--   $5   name of the provider that opens rooms where the platform wants no other
 --   $6   planned start
 --   $7   planned end
 --   $8   planned length in minutes
@@ -30,7 +30,7 @@ WITH
     -- Locks the booking if it still has the terms from which the caller made the session, and if there may be one:
     -- the booking is confirmed, and it was so before its start or an operator has accepted it.
     booking AS (
-        SELECT id, evidence
+        SELECT id, evidence, classroom
         FROM bookings
         WHERE id = $2
           AND client_id = $3
@@ -58,7 +58,7 @@ WITH
             id,
             $3,
             $4,
-            $5,
+            coalesce(classroom, $5),
             $6,
             $7,
             $8,

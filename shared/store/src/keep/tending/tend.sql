@@ -10,7 +10,7 @@
 -- Parameters:
 --   $1   now
 --   $2   how many bookings, and how many sessions, are taken in one run at most
---   $3   name of the provider of the rooms of new sessions
+--   $3   name of the provider that opens rooms where the platform wants no other
 --   $4   part of the planned time that the tutor waits for the student, as a fraction in text such as '1/3'
 --   $5   least part of the planned time that is paid where the rules pay from a minimum, as a fraction in text
 --   $6   rules under which new sessions are sold, as JSON
@@ -45,7 +45,7 @@ WITH
             id,
             client_id,
             tutor_id,
-            $3,
+            coalesce(classroom, $3),
             session_start_time,
             ends_at,
             session_duration,

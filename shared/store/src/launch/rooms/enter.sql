@@ -63,6 +63,8 @@ SELECT
     CASE
         WHEN b.meeting_provider_id IS NOT NULL THEN b.meeting_provider
     END AS classroom,
+    -- Where the platform wants it.
+    b.classroom AS wanted_classroom,
     b.meeting_started_at,
     b.meeting_ended_at,
     b.duration_actual,

@@ -39,8 +39,8 @@ WITH
         RETURNING id, evidence
     ),
 
-    -- Opens the session, if the booking has one that is only planned; any other status stays. The session gets all of
-    -- the booking's evidence, not only the new part: something may have been entered while the session was being
+    -- Opens the session, if the booking has one that is only planned; any other status stays. It is held where the room
+    -- is, wherever it was to be held. The session gets all of the booking's evidence, not only the new part: something may have been entered while the session was being
     -- made, and so only for the booking.
     session AS (
         UPDATE sessions s
@@ -49,6 +49,7 @@ WITH
                 WHEN 'SCHEDULED' THEN 'JOIN_OPEN'
                 ELSE s.status
             END,
+            provider = $3,
             evidence = entered.evidence
         FROM entered
         WHERE s.booking_id = entered.id
