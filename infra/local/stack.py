@@ -32,6 +32,8 @@ SECRETS = {
         "LESSONSPACE_API_KEY": "00000000-1111-2222-3333-444444444444",
         "LESSONSPACE_SECRET": "a-secret-of-the-local-stack",
         "LIVEKIT_API_KEYS": "APIofTheLocalStack:a-secret-of-the-local-livekit",
+        "PENCIL_API_KEY": "a-key-of-the-local-pencil-spaces",
+        "PENCIL_WEBHOOK_SECRET": "a-secret-of-the-local-pencil-spaces",
         "CRON_SECRET": "a-cron-secret-of-the-local-stack",
         "STRIPE_SECRET_KEY": "sk_test_of-the-local-stack",
         "STRIPE_WEBHOOK_SECRET": "whsec_of-the-local-stack",
@@ -240,6 +242,7 @@ def vendors(simulators):
     addresses = {
         "LessonspaceApiUrl": ("LESSONSPACE_API_KEY", "https://api.thelessonspace.com/v2/", "lessonspace/v2/"),
         "LiveKitUrl": ("LIVEKIT_API_KEYS", os.environ.get("LIVEKIT_URL", ""), "livekit/"),
+        "PencilApiUrl": ("PENCIL_API_KEY", "https://apis.pencilapp.com/public/api/", "pencilspaces/public/api/"),
         "StripeApiUrl": ("STRIPE_SECRET_KEY", "https://api.stripe.com/", "stripe/"),
         "FapshiApiUrl": ("FAPSHI_API_KEY", f"https://{fapshi}.fapshi.com/", "fapshi/"),
     }

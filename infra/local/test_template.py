@@ -234,7 +234,7 @@ def test_only_a_queues_consumer_may_receive_from_it(template, translated):
 
 # Who puts messages on which queue. Most of them have just written the message to the outbox, and send it at once.
 SENDERS = {
-    "ClassroomEvents": {"WebhookLessonspace", "WebhookLivekit", "Reconcile", "RelayOutbox"},
+    "ClassroomEvents": {"WebhookLessonspace", "WebhookLivekit", "WebhookPencilspaces", "Reconcile", "RelayOutbox"},
     "GatewayEvents": {"WebhookStripe", "WebhookFapshi", "RelayOutbox"},
     "Payments": {
         "ProcessCharges", "ProcessChargesNow", "CancelSession", "StartPayment", "GetPayment", "ApplyGatewayEvent",
@@ -325,6 +325,7 @@ LONG = {
     "PublicBaseUrl": "https://" + "a" * 60 + ".example/",
     "LessonspaceOrganisation": "1234567890",
     "LessonspaceRegion": "ap-southeast-2",
+    "PencilApiUrl": "https://apis.pencilapp.com/public/api/",
     "LiveKitUrl": "wss://" + "a" * 60 + ".livekit.cloud",
     "LiveKitPageUrl": "https://" + "a" * 60 + ".example/lessons/room",
     "FapshiApiUser": "00000000-0000-0000-0000-000000000000",

@@ -17,7 +17,7 @@ const ROUNDS: usize = 41;
 const ALLOWED_OVER_BARE: f64 = 3.0;
 const HELLO: &str = "bench-hello";
 /// Complete, and leading nowhere: nothing may be called before the first event.
-const SETTINGS: [(&str, &str); 28] = [
+const SETTINGS: [(&str, &str); 31] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -32,6 +32,9 @@ const SETTINGS: [(&str, &str); 28] = [
     ("LIVEKIT_URL", "wss://vendor.invalid"),
     ("LIVEKIT_PAGE_URL", "https://vendor.invalid/room"),
     ("LIVEKIT_API_KEYS_PARAMETER", "/bench/livekit"),
+    ("PENCIL_API_URL", "https://vendor.invalid/"),
+    ("PENCIL_API_KEY_PARAMETER", "/bench/pencil"),
+    ("PENCIL_WEBHOOK_SECRET_PARAMETER", "/bench/pencil-webhook"),
     ("PUBLIC_BASE_URL", "https://api.invalid/"),
     (
         "QUEUES",

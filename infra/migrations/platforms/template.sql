@@ -51,7 +51,7 @@ CREATE OR REPLACE VIEW firstbell.platform_bookings WITH (security_invoker = true
         -- not ask.
         coalesce(b.your_recording_consent, false) AS recording_consent,
 
-        -- text or NULL: where the lesson is held, in our words: lessonspace or livekit. NULL is where your deployment opens rooms.
+        -- text or NULL: where the lesson is held, in our words: lessonspace, livekit or pencilspaces. NULL is where your deployment opens rooms.
         -- You may leave this column out. A word that we do not know is listed by name, and changes nothing. A room that is
         -- open stays, whatever you say afterwards.
         NULL::text AS classroom

@@ -33,7 +33,7 @@ $close$;
 
 -- The functions' own role.
 GRANT USAGE ON SCHEMA firstbell TO firstbell_service;
-GRANT SELECT, INSERT, UPDATE ON provider_events, outbox, refunds, disputes, saved_cards,
+GRANT SELECT, INSERT, UPDATE ON vendor_accounts, provider_events, outbox, refunds, disputes, saved_cards,
     card_agreements TO firstbell_service;
 -- Whose lesson, with whom, when and for how much is the platform's to say, and the follower's to take over.
 GRANT SELECT ON bookings TO firstbell_service;
@@ -55,7 +55,7 @@ GRANT EXECUTE ON FUNCTION next_look(integer, timestamptz), is_off(bookings, time
 GRANT SELECT, INSERT ON caas_recalculation_queue, session_events, charges, ledger_accounts, ledger_entries,
     notifications TO firstbell_service;
 GRANT EXECUTE ON FUNCTION catch_up(integer, timestamptz), walk_on(integer, timestamptz), tidy(integer, timestamptz),
-    merged_evidence(jsonb, jsonb), owes_an_end(jsonb, timestamptz), asked_until(sessions), due_once_asked(timestamptz, timestamptz), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions) TO firstbell_service;
+    merged_evidence(jsonb, jsonb), owes_an_end(jsonb, timestamptz), asked_until(sessions), due_once_asked(timestamptz, timestamptz), proof_of(jsonb, timestamptz), from_milliseconds(bigint), closes_at(sessions), next_question(text, timestamptz, timestamptz), keeps_no_record(text) TO firstbell_service;
 DO $views$
 DECLARE wanted text;
 BEGIN

@@ -127,6 +127,18 @@ CREATE OR REPLACE FUNCTION longest_span(evidence jsonb, starts_at timestamptz) R
     ORDER BY (e.value ->> 1)::bigint - (e.value ->> 0)::bigint DESC, e.key LIMIT 1
 $longest$;
 
+-- Whether a classroom keeps no record of who was in a room, so that it has to be asked while the lesson goes on.
+CREATE OR REPLACE FUNCTION keeps_no_record(classroom text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $record$
+    SELECT classroom IN ('livekit')
+$record$;
+
+-- When a classroom is asked next about a lesson that ends at `ends_at`, of which nothing was to be asked before `from_when`: at
+-- that end, and each ten minutes until then if it keeps no record.
+CREATE OR REPLACE FUNCTION next_question(classroom text, from_when timestamptz, ends_at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE AS $question$
+    SELECT CASE WHEN keeps_no_record(classroom) THEN least(from_when + interval '10 minutes', ends_at) ELSE ends_at END
+$question$;
+
 -- Until when the provider of a session is asked what it saw: shortly before what is known decides without it.
 CREATE OR REPLACE FUNCTION asked_until(session sessions) RETURNS timestamptz LANGUAGE sql STABLE AS $until$
     SELECT closes_at(session) + interval '23 hours 30 minutes'
@@ -178,7 +190,7 @@ $pay$;
 
 -- Whether a word is a classroom's, as `domain::launch::classroom` has them.
 CREATE OR REPLACE FUNCTION is_classroom(word text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $classroom$
-    SELECT word IN ('lessonspace', 'livekit')
+    SELECT word IN ('lessonspace', 'livekit', 'pencilspaces')
 $classroom$;
 
 -- What a row says, of the platform's view or of our copy, field by field in the words of `booking_changes`.
@@ -256,7 +268,8 @@ BEGIN
         UPDATE sessions s
         SET client_id = b.client_id, tutor_id = b.tutor_id, price_minor = b.price_minor, currency = b.price_currency,
             scheduled_start_at = b.session_start_time, duration_minutes = b.session_duration,
-            scheduled_end_at = ends.planned, charge_scheduled_at = ends.planned, ask_at = ends.planned, asks = 0,
+            scheduled_end_at = ends.planned, charge_scheduled_at = ends.planned, asks = 0,
+            ask_at = next_question(s.provider, b.session_start_time, ends.planned),
             status = CASE WHEN taken ? 'start' THEN 'SCHEDULED' ELSE s.status END,
             -- Who was absent from the old hour was not absent from the new one.
             no_show_marked_at = CASE WHEN taken ? 'start' THEN NULL ELSE s.no_show_marked_at END,

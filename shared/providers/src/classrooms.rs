@@ -3,6 +3,7 @@
 
 use crate::lessonspace::LessonspaceRooms;
 use crate::livekit::LiveKitRooms;
+use crate::pencilspaces::{Account, PencilRooms};
 use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::launch::classroom::Classroom;
 use domain::launch::window::JoinWindow;
@@ -21,6 +22,10 @@ pub struct Room {
     pub window: JoinWindow,
     /// Whether sound and picture may be recorded.
     pub record: bool,
+    /// The vendor's id of it; `None` until it is opened and saved.
+    pub opened: Option<RoomId>,
+    /// Whether an earlier call may have opened it and could not save it.
+    pub may_exist: bool,
 }
 
 /// The person who enters, as the vendor is told of them.
@@ -31,6 +36,8 @@ pub struct Visitor<'a> {
     pub name: &'a str,
     /// The person's role. Tutors lead the room.
     pub role: Role,
+    /// The vendor's id of the person's account, where it wants one.
+    pub account: Option<&'a str>,
 }
 
 /// Somebody's way in, and what is kept of the room.
@@ -68,6 +75,7 @@ pub enum RoomError {
 pub struct Classrooms {
     lessonspace: LessonspaceRooms,
     livekit: Option<LiveKitRooms>,
+    pencilspaces: Option<PencilRooms>,
 }
 
 impl Classrooms {
@@ -75,10 +83,12 @@ impl Classrooms {
     pub fn from_env(env: &mut Env) -> Option<Self> {
         // Read before any `?`, so that one failed start names everything that is missing.
         let (lessonspace, livekit) = (LessonspaceRooms::from_env(env), LiveKitRooms::from_env(env));
+        let pencilspaces = PencilRooms::from_env(env);
 
         Some(Self {
             lessonspace: lessonspace?,
             livekit: livekit?,
+            pencilspaces: pencilspaces?,
         })
     }
 
@@ -96,6 +106,45 @@ impl Classrooms {
                 let livekit = self.livekit.as_ref().ok_or(RoomError::NotConnected)?;
                 livekit.let_in(room, visitor, now).await
             }
+            Classroom::PencilSpaces => self.pencilspaces()?.let_in(room, visitor).await,
         }
+    }
+
+    /// What an account is to be for somebody of this role, in the vendor's words; `None` where none is wanted.
+    pub fn kind_of_account(classroom: Classroom, role: Role) -> Option<&'static str> {
+        match classroom {
+            Classroom::Lessonspace | Classroom::LiveKit => None,
+            Classroom::PencilSpaces => Some(Account::kind(role)),
+        }
+    }
+
+    /// Has an account made for this person, or finds the one that an earlier call had made and could not save: the vendor
+    /// makes another whenever it is asked.
+    pub async fn enrol(
+        &self,
+        classroom: Classroom,
+        visitor: &Visitor<'_>,
+        may_exist: bool,
+    ) -> Result<String, RoomError> {
+        match classroom {
+            // They know whoever enters by our id.
+            Classroom::Lessonspace | Classroom::LiveKit => Ok(visitor.profile.to_string()),
+            Classroom::PencilSpaces => {
+                let vendor = self.pencilspaces()?;
+                let account = Account {
+                    profile: visitor.profile,
+                    name: visitor.name,
+                    role: visitor.role,
+                };
+                if may_exist && let Some(found) = vendor.account_of(&account).await? {
+                    return Ok(found);
+                }
+                Ok(vendor.make_account(&account).await?)
+            }
+        }
+    }
+
+    fn pencilspaces(&self) -> Result<&PencilRooms, RoomError> {
+        self.pencilspaces.as_ref().ok_or(RoomError::NotConnected)
     }
 }

@@ -8,5 +8,6 @@ pub mod fapshi;
 pub mod gateways;
 pub mod lessonspace;
 pub mod livekit;
+pub mod pencilspaces;
 pub mod signature;
 pub mod stripe;

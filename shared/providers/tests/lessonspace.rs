@@ -87,6 +87,7 @@ impl Classroom {
             profile,
             name: "Somebody",
             role,
+            account: None,
         };
         self.ours.launch(&room, &visitor).await.unwrap()
     }

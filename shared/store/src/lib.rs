@@ -20,7 +20,8 @@ macro_rules! statements {
 /// Every statement that this project sends, by the path of its constant.
 pub const STATEMENTS: &[(&str, &str)] = statements! {
     launch::bookings::{SEEN_BY, ASSIGN_STUDENT}
-    launch::rooms::{ENTER, ENTERED, GIVE_UP}
+    launch::accounts::{CLAIM, KEEP, LEAVE}
+    launch::rooms::{ENTER, ENTERED, GIVE_UP, LEAVE}
     prove::inbox::{RECORD, ATTEMPTS, POSTPONE, REPLAY}
     prove::evidence::{LOAD, APPLY}
     prove::snapshots::{RECORD}

@@ -129,6 +129,10 @@ async fn listen(story: &Story, classroom: Classroom) {
             let to = json!({"url": door, "at_once": true});
             story.stack.direct("/livekit/_control/report_to", to).await;
         }
+        Classroom::PencilSpaces => {
+            let to = json!({ "url": door });
+            story.stack.direct("/pencilspaces/_control/report", to).await;
+        }
     }
 }
 
@@ -138,6 +142,11 @@ async fn enter(story: &Story, classroom: Classroom, room: &Value, way_in: &WayIn
         Classroom::LiveKit => {
             let token = parameter(&way_in.url, "token");
             livekit(story, json!({"what": "join", "token": token, "at": at})).await
+        }
+        Classroom::PencilSpaces => {
+            // The link works once; what it leads to is the vendor's own page.
+            story.stack.open(&way_in.url).await;
+            pencil(story, room, "enter", way_in.who, at).await
         }
     }
 }
@@ -152,14 +161,26 @@ async fn leave(story: &Story, classroom: Classroom, room: &Value, who: Uuid, at:
             )
             .await
         }
+        Classroom::PencilSpaces => pencil(story, room, "leave", who, at).await,
     }
+}
+
+/// Somebody does something in a space; whether each webhook was taken.
+async fn pencil(story: &Story, space: &Value, what: &str, who: Uuid, at: Timestamp) -> bool {
+    let act = json!({"what": what, "space_id": space, "user_id": who, "at": at});
+    let told = story.stack.direct("/pencilspaces/_control/act", act).await;
+    all_taken(&told)
+}
+
+fn all_taken(told: &Value) -> bool {
+    let statuses = told["statuses"].as_array().cloned().unwrap_or_default();
+    !statuses.is_empty() && statuses.iter().all(|status| *status == 202)
 }
 
 /// Something happens at LiveKit; whether each webhook was taken.
 async fn livekit(story: &Story, act: Value) -> bool {
     let told = story.stack.direct("/livekit/_control/act", act).await;
-    let statuses = told["statuses"].as_array().cloned().unwrap_or_default();
-    !statuses.is_empty() && statuses.iter().all(|status| *status == 202)
+    all_taken(&told)
 }
 
 fn parameter(url: &str, name: &str) -> String {

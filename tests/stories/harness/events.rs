@@ -4,7 +4,7 @@ use super::World;
 use serde_json::{Value, json};
 use simulators::lessonspace::Webhook;
 use simulators::mailbox::Letter;
-use simulators::{lessonspace, livekit};
+use simulators::{lessonspace, livekit, pencilspaces};
 use std::collections::HashMap;
 use stories::stack::root;
 use url::Url;
@@ -36,6 +36,7 @@ pub(crate) fn webhook_event(webhook: &Webhook) -> Value {
 pub(crate) enum Told {
     Lessonspace(lessonspace::Webhook),
     LiveKit(livekit::Webhook),
+    PencilSpaces(pencilspaces::Webhook),
 }
 
 impl Told {
@@ -50,6 +51,9 @@ impl Told {
                     &signed.headers,
                     &signed.body,
                 )
+            }
+            Self::PencilSpaces(webhook) => {
+                sealed_event("webhook-pencilspaces/join.json", &webhook.headers, &webhook.body)
             }
         }
     }

@@ -5,6 +5,7 @@ mod aws;
 mod events;
 mod function;
 mod postgres;
+mod vendors;
 mod world;
 
 pub(crate) use aws::*;
@@ -18,6 +19,8 @@ pub(crate) const WEBHOOK_SECRET: &str = "the-secret-of-the-webhook-urls";
 pub(crate) const LEGACY_SECRET: &str = "a-legacy-token-secret-of-supabase";
 pub(crate) const LIVEKIT_KEY: &str = "APIofTheStories";
 pub(crate) const LIVEKIT_SECRET: &str = "the-secret-of-the-livekit-of-the-stories";
+pub(crate) const PENCIL_KEY: &str = "pencil-key-of-the-stories";
+pub(crate) const PENCIL_WEBHOOK_SECRET: &str = "the-bearer-of-pencils-webhooks";
 pub(crate) const CRON_SECRET: &str = "the-secret-of-the-platforms-cron";
 pub(crate) const STRIPE_KEY: &str = "sk_test_of-the-stories";
 pub(crate) const STRIPE_WEBHOOK_SECRET: &str = "whsec_of-the-stories";

@@ -1,12 +1,14 @@
 //! A world: a database, queues, vendors, an issuer of tokens and a cast, with a clock of its own.
 
+use super::vendors::{Classrooms, Gateways};
 use super::*;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulators::fapshi::{Fapshi, Service};
+use simulators::fapshi::Fapshi;
 use simulators::identity::{AUDIENCE, Identity};
 use simulators::lessonspace::Lessonspace;
 use simulators::livekit::LiveKit;
+use simulators::pencilspaces::PencilSpaces;
 use simulators::stripe::Stripe;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub(crate) struct World {
     pub(crate) identity: Identity,
     pub(crate) lessonspace: Lessonspace,
     pub(crate) livekit: LiveKit,
+    pub(crate) pencilspaces: PencilSpaces,
     pub(crate) stripe: Stripe,
     pub(crate) fapshi: Fapshi,
     pub(crate) aws: Aws,
@@ -65,62 +68,14 @@ impl World {
         // The issuer's name need not be its address.
         let identity = Identity::new("https://issuer.story/auth/v1", story_clock.clone());
         let issuer = simulators::serve(identity.router()).await.unwrap();
-        // The vendor's links name its address, which is known only once it is served: so it gets a fixed
-        // name, which the stories never open.
-        let lessonspace = Lessonspace::new("http://vendor.story/", API_KEY);
-        let vendor = simulators::serve(lessonspace.router()).await.unwrap();
-        let livekit = LiveKit::new(
-            "http://rooms.story/",
-            LIVEKIT_KEY,
-            LIVEKIT_SECRET,
-            story_clock.clone(),
-        );
-        let rooms = simulators::serve(livekit.router()).await.unwrap();
-        let stripe = Stripe::new(
-            "http://cards.story/",
-            STRIPE_KEY,
-            STRIPE_WEBHOOK_SECRET,
-            story_clock,
-        );
-        let cards = simulators::serve(stripe.router()).await.unwrap();
-        let service = |user: &str, key: &str| Service {
-            user: user.into(),
-            key: key.into(),
-        };
-        let fapshi = Fapshi::new(
-            "http://momo.story/",
-            service("collections", FAPSHI_KEY),
-            service("payouts", FAPSHI_PAYOUT_KEY),
-            FAPSHI_WEBHOOK_SECRET,
-        );
-        let momo = simulators::serve(fapshi.router()).await.unwrap();
-        let settings = [
-            ("STRIPE_API_URL", format!("http://{cards}/")),
-            ("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()),
-            ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET.to_owned()),
-            ("FAPSHI_API_URL", format!("http://{momo}/")),
-            ("FAPSHI_API_USER", "collections".to_owned()),
-            ("FAPSHI_API_KEY", FAPSHI_KEY.to_owned()),
-            ("FAPSHI_PAYOUT_USER", "payouts".to_owned()),
-            ("FAPSHI_PAYOUT_KEY", FAPSHI_PAYOUT_KEY.to_owned()),
-            ("FAPSHI_WEBHOOK_SECRET", FAPSHI_WEBHOOK_SECRET.to_owned()),
-            (
-                "PAYMENT_METHODS",
-                "card,card_on_file,mobile_money_link,mobile_money".to_owned(),
-            ),
-            ("PAYMENT_RETURN_URL", "https://app.story/paid".to_owned()),
+        let classrooms = Classrooms::open(&story_clock).await;
+        let gateways = Gateways::open(&story_clock).await;
+        let mut settings = vec![
             ("DATABASE_URL", service_url(database)),
             ("JWT_ISSUER", identity.issuer().to_owned()),
             ("JWT_AUDIENCE", AUDIENCE.to_owned()),
             ("JWT_LEGACY_SECRET", LEGACY_SECRET.to_owned()),
             ("JWKS_URL", format!("http://{issuer}/.well-known/jwks.json")),
-            ("LESSONSPACE_API_URL", format!("http://{vendor}/v2/")),
-            ("LESSONSPACE_ORGANISATION", "20001".to_owned()),
-            ("LESSONSPACE_API_KEY", API_KEY.to_owned()),
-            ("LESSONSPACE_SECRET", WEBHOOK_SECRET.to_owned()),
-            ("LIVEKIT_URL", format!("http://{rooms}/")),
-            ("LIVEKIT_PAGE_URL", "https://app.story/room".to_owned()),
-            ("LIVEKIT_API_KEYS", format!("{LIVEKIT_KEY}:{LIVEKIT_SECRET}")),
             ("CRON_SECRET", CRON_SECRET.to_owned()),
             ("PUBLIC_BASE_URL", "https://api.story/".to_owned()),
             ("QUEUES", queues),
@@ -131,15 +86,18 @@ impl World {
             // assumed to have come. Those that are about it say `proven`.
             ("ATTENDANCE", "assumed".to_owned()),
         ];
-        let environment = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        settings.extend(classrooms.settings);
+        settings.extend(gateways.settings);
+        let named = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
         Self {
             owner,
             cast,
             identity,
-            lessonspace,
-            livekit,
-            stripe,
-            fapshi,
+            lessonspace: classrooms.lessonspace,
+            livekit: classrooms.livekit,
+            pencilspaces: classrooms.pencilspaces,
+            stripe: gateways.stripe,
+            fapshi: gateways.fapshi,
             aws,
             events,
             gateway_events,
@@ -148,7 +106,7 @@ impl World {
             dead_letters,
             artifacts,
             clock,
-            environment,
+            environment: named.collect(),
         }
     }
 

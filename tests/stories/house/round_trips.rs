@@ -113,6 +113,29 @@ async fn livekits_door(world: &World) -> usize {
     0
 }
 
+/// The same of Pencil Spaces.
+async fn pencils_door(world: &World) -> usize {
+    let door = world
+        .function_with("webhook-pencilspaces", &[("DATABASE_URL", "")])
+        .await;
+    let lesson = Lesson {
+        classroom: Some("pencilspaces"),
+        ..Lesson::starting(jiff::Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&world.cast, &world.owner).await;
+    let space = world.opened_room(&lesson).await;
+
+    let (tutor, now) = (world.cast.tutor.to_string(), jiff::Timestamp::now());
+    let told = world.pencilspaces.enter(&space, &tutor, "tab", now);
+    assert!(!told.is_empty(), "nothing was told");
+    for webhook in told {
+        let reply = door.call(Told::PencilSpaces(webhook).event(world)).await;
+        assert_eq!(reply.status, 202, "{}", reply.body);
+    }
+    drop(world.queued().await);
+    0
+}
+
 #[tokio::test]
 async fn no_handler_needs_more_than_two_round_trips() {
     let world = World::new().await;
@@ -164,6 +187,7 @@ async fn no_handler_needs_more_than_two_round_trips() {
     counted.push(("webhook-lessonspace", 0));
     let records: [Value; 2] = world.queued().await.try_into().unwrap();
     counted.push(("webhook-livekit", livekits_door(&world).await));
+    counted.push(("webhook-pencilspaces", pencils_door(&world).await));
     counted.push((
         "apply-classroom-event, a record",
         consumer(&world, "apply-classroom-event", records).await,

@@ -2,7 +2,8 @@
 
 use crate::harness::{
     API_KEY, Aws, FAPSHI_KEY, FAPSHI_PAYOUT_KEY, FAPSHI_WEBHOOK_SECRET, LEGACY_SECRET, LIVEKIT_SECRET,
-    STRIPE_KEY, STRIPE_WEBHOOK_SECRET, Told, WEBHOOK_SECRET, World, letter_event, record,
+    PENCIL_KEY, PENCIL_WEBHOOK_SECRET, STRIPE_KEY, STRIPE_WEBHOOK_SECRET, Told, WEBHOOK_SECRET, World,
+    letter_event, record,
 };
 use axum::Router;
 use axum::extract::State;
@@ -260,6 +261,11 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         livekit.call(hostile(webhook.clone())).await;
         livekit.call(webhook).await;
     }
+    let pencil = world.function("webhook-pencilspaces").await;
+    for webhook in pencil_tells(&world).await {
+        pencil.call(hostile(webhook.clone())).await;
+        pencil.call(webhook).await;
+    }
     let apply = world.function("apply-classroom-event").await;
     let mut records = world.queued().await;
     records.push(record(
@@ -275,7 +281,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
     )];
     let homeless = world.function_with("apply-classroom-event", &broken).await;
     homeless.consume(&records).await;
-    for function in [&door, &livekit, &apply, &homeless] {
+    for function in [&door, &livekit, &pencil, &apply, &homeless] {
         logs.extend(function.log());
     }
     logs.extend(paying(&world).await);
@@ -288,6 +294,8 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         LEGACY_SECRET,
         WEBHOOK_SECRET,
         LIVEKIT_SECRET,
+        PENCIL_KEY,
+        PENCIL_WEBHOOK_SECRET,
         STRIPE_KEY,
         STRIPE_WEBHOOK_SECRET,
         FAPSHI_KEY,
@@ -322,6 +330,20 @@ async fn livekit_tells(world: &World) -> Vec<Value> {
     let told = world.livekit.join(&token, jiff::Timestamp::now()).unwrap();
     let told = told.into_iter().map(Told::LiveKit);
     told.map(|told| told.event(world)).collect()
+}
+
+/// Somebody enters a space.
+async fn pencil_tells(world: &World) -> Vec<Value> {
+    let lesson = Lesson {
+        classroom: Some("pencilspaces"),
+        ..Lesson::starting(jiff::Timestamp::now())
+    };
+    let lesson = lesson.booked_by(&world.cast, &world.owner).await;
+    let space = world.opened_room(&lesson).await;
+    let (tutor, now) = (world.cast.tutor.to_string(), jiff::Timestamp::now());
+    let told = world.pencilspaces.enter(&space, &tutor, "tab", now).into_iter();
+    told.map(|webhook| Told::PencilSpaces(webhook).event(world))
+        .collect()
 }
 
 /// What the functions that move money say while they do, and while their gateway refuses or is silent.

@@ -1,7 +1,7 @@
 //! LiveKit: what its door lets in, what is made of webhooks that are lost, and whom a way in lets in.
 
 use super::presence::{COMPLETED, NO_STUDENT, NOBODY, School, decided};
-use crate::harness::{World, sealed_event};
+use crate::harness::{Told, World, sealed_event};
 use domain::launch::classroom::Classroom;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -178,8 +178,8 @@ async fn a_vendor_that_tells_nothing_is_asked_who_is_there() {
         decided(COMPLETED, 60),
         decided(NO_STUDENT, 75),
         decided(NOBODY, 75),
-        // Both pressed Join, and nobody can say that they did not stay.
-        decided(COMPLETED, 60),
+        // Both had pressed Join. When they left nobody can say, so they are waited for.
+        decided(COMPLETED, 75),
     ];
     for (play, expected) in plays.iter().zip(expected) {
         assert_eq!(school.decisions(&play.lesson).await, [expected]);
@@ -204,4 +204,57 @@ async fn a_departure_that_was_never_told_is_seen_when_the_vendor_is_asked() {
         let gone = marks.iter().filter(|mark| mark[2] == "gone").count();
         assert!(gone > 0, "{marks:#?}");
     }
+}
+
+// Who is somebody -------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_program_that_speaks_in_a_room_is_nobody_there() {
+    let world = World::proving().await;
+    let mut school = School::open(&world, 60).await.held_in(Classroom::LiveKit).await;
+    let mut plays = school.plays(&["T 0 - 61"]).await;
+    let room = plays[0].lesson.id.to_string();
+
+    for minute in -5..=80 {
+        school.pass(&mut plays, minute).await;
+        if minute == 1 {
+            // Of whose track it is the vendor says no more than this.
+            let whose = json!({"participant": {"sid": "PA_program", "identity": "agent-7"}});
+            let at = plays[0].lesson.starts_at + SignedDuration::from_mins(1);
+            let told = world.livekit.say("track_published", &room, at, &whose);
+            assert!(!told.is_empty(), "nothing was said");
+            let told: Vec<Told> = told.into_iter().map(Told::LiveKit).collect();
+            school.hear(&told).await;
+        }
+    }
+
+    assert_eq!(
+        school.decisions(&plays[0].lesson).await,
+        [decided(NO_STUDENT, 75)]
+    );
+}
+
+#[tokio::test]
+async fn whoever_opens_their_link_twice_in_a_moment_and_leaves_has_left() {
+    let world = World::proving().await;
+    let launch = world.function("launch").await;
+    let mut school = School::open(&world, 60).await.held_in(Classroom::LiveKit).await;
+    let mut plays = school.plays(&["T 0 - 61"]).await;
+    let lesson = plays[0].lesson;
+    let (room, student) = (lesson.id.to_string(), world.cast.student);
+    let before = |milliseconds| lesson.starts_at - SignedDuration::from_millis(milliseconds);
+
+    school.happen(&mut plays, -3).await;
+    let joined = world.call(&launch, JOIN, student, &lesson).await;
+    let token = token_of(&joined.body["url"]);
+    let mut told = world.livekit.join(&token, before(179_900)).unwrap();
+    told.extend(world.livekit.join(&token, before(179_300)).unwrap());
+    told.extend(world.livekit.leave(&room, &student.to_string(), before(120_000)));
+    let told: Vec<Told> = told.into_iter().map(Told::LiveKit).collect();
+    school.hear(&told).await;
+
+    for minute in -2..=80 {
+        school.pass(&mut plays, minute).await;
+    }
+    assert_eq!(school.decisions(&lesson).await, [decided(NO_STUDENT, 75)]);
 }

@@ -8,43 +8,43 @@ use serde_json::{Value, json};
 
 /// A lesson of 60 minutes, in minutes from its planned start: its number, when the tutor (T), the learner (L) and a
 /// guardian (G) are in the room, what the tutor says at minute 21, each outcome with the minute in which it is decided,
-/// and the classrooms that can show it: Lessonspace (L), LiveKit (K). `…` is without an end, `idle` ended by the vendor
-/// because nobody moved, and `told 90` is told at that minute and not before.
+/// and the classrooms that can show it: Lessonspace (L), LiveKit (K), Pencil Spaces (P). `…` is without an end, `idle` ended by the vendor
+/// because nobody moved, and `told 90` is told at that minute and not before (LiveKit shows at any time who is there).
 const PATTERNS: &str = "
-     1 | T 0 - 61; L 0 - 61                      |                  | COMPLETED 60             | L K
-     2 | T -5 - …; L 3 - …                       |                  | COMPLETED 60             | L K
-     3 | T 0 - 20, 22 - 61; L 0 - 20, 22 - 61    |                  | COMPLETED 60             | L K
-     4 | T 0 - 50, 57 - 62; L 0 - 50, 56 - 62    |                  | COMPLETED 60             | L K
-     5 | T -12 - -10, 0 - 61; L 0 - 61           |                  | COMPLETED 60             | L K
-     6 | L -10 - -8, 0 - 61; T 0 - 61            |                  | COMPLETED 60             | L K
-     7 | T 0 - 59; L 0 - 59                      |                  | COMPLETED 75             | L K
-     8 | T 0 - 57; L 0 - 57                      |                  | EARLY 75                 | L K
-     9 | T 0 - 45; L 0 - 45                      |                  | EARLY 75                 | L K
-    10 | T 0 - 45, 62 - 70; L 0 - 45, 62 - 70    |                  | COMPLETED 75             | L K
-    11 | T 0 - 20, 59 - 60.1; L 0 - 20           |                  | EARLY 75                 | L K
-    12 | T 0 - 61; L 0 - 20                      |                  | COMPLETED 60             | L K
-    13 | T 0 - 20; L 0 - 61                      |                  | EARLY 75                 | L K
-    14 | T 0 - 20, 26 - 61; L 0 - 61             |                  | COMPLETED 60             | L K
-    15 | T 0 - 20, 40 - 61; L 0 - 61             |                  | COMPLETED 60             | L K
-    16 | T -10 - 50; L -10 - 50                  |                  | COMPLETED 75             | L K
-    17 | T 10 - 70; L 0 - 70                     |                  | COMPLETED 60             | L K
-    18 | T 0 - 61; L 58 - 61                     |                  | COMPLETED 60             | L K
-    19 | T 0 - 61                                |                  | NO_STUDENT 75            | L K
-    20 | T 0 - 22                                | absent           | NO_STUDENT 60            | L K
-    21 | T 0 - 21; L 30 - 40                     |                  | NO_STUDENT 75            | L K
-    22 | T 0 - 15                                |                  | NOBODY 75                | L K
-    23 | T 0 - 15; L 18 - 61                     |                  | NO_TUTOR 75              | L K
-    24 | L 0 - 25                                |                  | NO_TUTOR 75              | L K
-    25 | T -12 - -10; L 0 - 25                   |                  | NO_TUTOR 75              | L K
-    26 |                                         |                  | NOBODY 75                | L K
-    27 | T 25 - 61; L 0 - 61                     |                  | COMPLETED 60             | L K
-    28 | T 25 - 61; L 0 - 22                     |                  | NO_TUTOR 75              | L K
-    29 | L 0 - 30; T 0 - 30                      | absent, in vain  | EARLY 75                 | L K
-    30 |                                         | absent, in vain  | NOBODY 75                | L K
-    31 | T 0 - 61; L 25 - 61                     | absent           | NO_STUDENT 60            | L K
-    32 | T 0 - 61; L 25 - 61                     | absent, at first | COMPLETED 60             | L K
-    33 | L 0 - 30; T 0 - 30; told 90             | absent           | NO_STUDENT 60, EARLY 90  | L K
-    34 | T 0 - 61; G 0 - 61                      |                  | COMPLETED 60             | L K
+     1 | T 0 - 61; L 0 - 61                      |                  | COMPLETED 60             | L K P
+     2 | T -5 - …; L 3 - …                       |                  | COMPLETED 60             | L K P
+     3 | T 0 - 20, 22 - 61; L 0 - 20, 22 - 61    |                  | COMPLETED 60             | L K P
+     4 | T 0 - 50, 57 - 62; L 0 - 50, 56 - 62    |                  | COMPLETED 60             | L K P
+     5 | T -12 - -10, 0 - 61; L 0 - 61           |                  | COMPLETED 60             | L K P
+     6 | L -10 - -8, 0 - 61; T 0 - 61            |                  | COMPLETED 60             | L K P
+     7 | T 0 - 59; L 0 - 59                      |                  | COMPLETED 75             | L K P
+     8 | T 0 - 57; L 0 - 57                      |                  | EARLY 75                 | L K P
+     9 | T 0 - 45; L 0 - 45                      |                  | EARLY 75                 | L K P
+    10 | T 0 - 45, 62 - 70; L 0 - 45, 62 - 70    |                  | COMPLETED 75             | L K P
+    11 | T 0 - 20, 59 - 60.1; L 0 - 20           |                  | EARLY 75                 | L K P
+    12 | T 0 - 61; L 0 - 20                      |                  | COMPLETED 60             | L K P
+    13 | T 0 - 20; L 0 - 61                      |                  | EARLY 75                 | L K P
+    14 | T 0 - 20, 26 - 61; L 0 - 61             |                  | COMPLETED 60             | L K P
+    15 | T 0 - 20, 40 - 61; L 0 - 61             |                  | COMPLETED 60             | L K P
+    16 | T -10 - 50; L -10 - 50                  |                  | COMPLETED 75             | L K P
+    17 | T 10 - 70; L 0 - 70                     |                  | COMPLETED 60             | L K P
+    18 | T 0 - 61; L 58 - 61                     |                  | COMPLETED 60             | L K P
+    19 | T 0 - 61                                |                  | NO_STUDENT 75            | L K P
+    20 | T 0 - 22                                | absent           | NO_STUDENT 60            | L K P
+    21 | T 0 - 21; L 30 - 40                     |                  | NO_STUDENT 75            | L K P
+    22 | T 0 - 15                                |                  | NOBODY 75                | L K P
+    23 | T 0 - 15; L 18 - 61                     |                  | NO_TUTOR 75              | L K P
+    24 | L 0 - 25                                |                  | NO_TUTOR 75              | L K P
+    25 | T -12 - -10; L 0 - 25                   |                  | NO_TUTOR 75              | L K P
+    26 |                                         |                  | NOBODY 75                | L K P
+    27 | T 25 - 61; L 0 - 61                     |                  | COMPLETED 60             | L K P
+    28 | T 25 - 61; L 0 - 22                     |                  | NO_TUTOR 75              | L K P
+    29 | L 0 - 30; T 0 - 30                      | absent, in vain  | EARLY 75                 | L K P
+    30 |                                         | absent, in vain  | NOBODY 75                | L K P
+    31 | T 0 - 61; L 25 - 61                     | absent           | NO_STUDENT 60            | L K P
+    32 | T 0 - 61; L 25 - 61                     | absent, at first | COMPLETED 60             | L K P
+    33 | L 0 - 30; T 0 - 30; told 90             | absent           | NO_STUDENT 60, EARLY 90  | L P
+    34 | T 0 - 61; G 0 - 61                      |                  | COMPLETED 60             | L K P
     45 | T 0 - 6 idle                            | absent           | NO_STUDENT 60            | L
     46 | T 0 - 6 idle                            |                  | NO_STUDENT 75            | L
     47 | T 0 - 25 idle; L 0 - 25 idle            |                  | COMPLETED 75             | L
@@ -108,6 +108,7 @@ impl Pattern {
         let letter = match classroom {
             Classroom::Lessonspace => 'L',
             Classroom::LiveKit => 'K',
+            Classroom::PencilSpaces => 'P',
         };
         let all = PATTERNS
             .lines()
@@ -125,6 +126,11 @@ async fn each_pattern_of_attendance_comes_to_its_outcome_in_its_minute_in_lesson
 #[tokio::test]
 async fn each_pattern_of_attendance_comes_to_its_outcome_in_its_minute_in_livekit() {
     each_pattern_comes_to_its_outcome(Classroom::LiveKit).await;
+}
+
+#[tokio::test]
+async fn each_pattern_of_attendance_comes_to_its_outcome_in_its_minute_in_pencilspaces() {
+    each_pattern_comes_to_its_outcome(Classroom::PencilSpaces).await;
 }
 
 async fn each_pattern_comes_to_its_outcome(classroom: Classroom) {

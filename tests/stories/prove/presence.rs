@@ -257,6 +257,7 @@ impl<'a> School<'a> {
         let mut held = self.held.lock().unwrap();
         let due = held.extract_if(.., |(at, _)| *at <= self.at(minute));
         let mut told: Vec<Told> = due.map(|(_, told)| told).collect();
+        drop(held);
 
         match self.classroom {
             Classroom::Lessonspace => {}
@@ -265,6 +266,7 @@ impl<'a> School<'a> {
                 let passed = livekit.pass_time(self.at(minute)).into_iter();
                 told.extend(passed.chain(livekit.take_webhooks()).map(Told::LiveKit));
             }
+            Classroom::PencilSpaces => told.extend(self.counted(minute)),
         }
         told
     }
@@ -304,7 +306,7 @@ impl<'a> School<'a> {
     fn happens_at(&self, step: &Step) -> Timestamp {
         match self.classroom {
             Classroom::Lessonspace => step.shown_at,
-            Classroom::LiveKit => step.at,
+            Classroom::LiveKit | Classroom::PencilSpaces => step.at,
         }
     }
 
@@ -321,7 +323,31 @@ impl<'a> School<'a> {
         match self.classroom {
             Classroom::Lessonspace => in_lessonspace(&self.world.lessonspace, &room, step),
             Classroom::LiveKit => self.in_livekit(lesson, &room, step),
+            Classroom::PencilSpaces => in_pencilspaces(&self.world.pencilspaces, &room, step),
         }
+    }
+
+    /// Sessions that ended five minutes ago are counted now, and told of; not those of which nothing is told yet.
+    fn counted(&self, minute: i64) -> Vec<Told> {
+        let (pencil, now) = (&self.world.pencilspaces, self.at(minute));
+        let held = self.held.lock().unwrap();
+        let is_held = |session: &Value| {
+            let space = session["spaceId"].as_str().unwrap();
+            held.iter()
+                .any(|(_, told)| matches!(told, Told::PencilSpaces(webhook) if webhook.body.contains(space)))
+        };
+        let ended = |session: &Value| {
+            let end: Option<Timestamp> = session["end"].as_str().and_then(|end| end.parse().ok());
+            end.is_some_and(|end| end + SignedDuration::from_mins(5) <= now)
+        };
+
+        let mut told = Vec::new();
+        for session in pencil.sessions() {
+            if !is_held(&session) && session["isAnalysed"] == false && ended(&session) {
+                told.extend(pencil.analyse(session["sessionId"].as_str().unwrap(), now));
+            }
+        }
+        told.into_iter().map(Told::PencilSpaces).collect()
     }
 
     fn in_livekit(&self, lesson: &Lesson, room: &str, step: Step) -> Vec<Told> {
@@ -416,6 +442,17 @@ impl<'a> School<'a> {
         let written = self.world.owner.execute(&sql, &[&lesson.id]).await.unwrap();
         assert_eq!(written, 1, "{set}");
     }
+}
+
+fn in_pencilspaces(vendor: &simulators::pencilspaces::PencilSpaces, space: &str, step: Step) -> Vec<Told> {
+    let at = step.at;
+    let told = match step.act {
+        Act::Enter(who) => vendor.enter(space, &who.to_string(), "tab", at),
+        Act::Leave(who) => vendor.leave(space, &who.to_string(), "tab", at),
+        // Sessions end with the last who leaves.
+        Act::Press(_) | Act::Idle(_) | Act::IdleOut | Act::End => Vec::new(),
+    };
+    told.into_iter().map(Told::PencilSpaces).collect()
 }
 
 fn in_lessonspace(vendor: &simulators::lessonspace::Lessonspace, room: &str, step: Step) -> Vec<Told> {

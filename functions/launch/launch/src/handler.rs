@@ -21,6 +21,7 @@ use platform::problem::Problem;
 use providers::classrooms::{Classrooms, Room, RoomError, Visitor, WayIn};
 use serde::Serialize;
 use std::time::Duration;
+use store::launch::accounts::{self, Claim, Holder};
 use store::launch::rooms::{self, Admission, Entrance};
 use url::Url;
 use uuid::Uuid;
@@ -68,11 +69,11 @@ impl Route for Launch {
 
         let way_in = match self.open(&guest).await {
             Ok(way_in) => way_in,
-            Err(problem) => return Err(self.give_up(&guest.entrance, claim, problem).await),
+            Err(problem) => return Err(self.leave(&guest, claim, problem).await),
         };
 
         if let Err(problem) = self.keep(&guest, claim, &way_in).await {
-            return Err(self.give_up(&guest.entrance, claim, problem).await);
+            return Err(self.leave(&guest, claim, problem).await);
         }
 
         Ok(Reply::ok(Answer {
@@ -90,7 +91,8 @@ impl Launch {
     async fn admit(&self, booking: BookingId, person: ProfileId, claim: Uuid) -> Result<Guest, Problem> {
         for _ in 0..LOOKS {
             let now = self.clock.now();
-            let entrance = rooms::enter(&self.database, booking, person, self.policy, claim, now).await?;
+            let opening = (claim, self.classroom);
+            let entrance = rooms::enter(&self.database, booking, person, self.policy, opening, now).await?;
             let entrance = entrance.ok_or_else(Problem::forbidden)?;
 
             let role = match entrance.booking.admit(entrance.role, self.policy, now) {
@@ -117,11 +119,7 @@ impl Launch {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
 
-        Err(Problem::unavailable(
-            "room-opening",
-            "The room is being opened. Please try again.",
-            2,
-        ))
+        Err(still_opening())
     }
 
     /// Where the room is; if it is not open yet, where the platform wants it, or where this deployment opens rooms.
@@ -132,22 +130,81 @@ impl Launch {
 
     /// Opens the room for this person, or opens it again.
     async fn open(&self, guest: &Guest) -> Result<WayIn, Problem> {
-        let visitor = Visitor {
+        let entrance = &guest.entrance;
+        let mut visitor = Visitor {
             profile: guest.profile,
-            name: &guest.entrance.name,
+            name: &entrance.name,
             role: guest.role,
+            account: entrance.account.as_deref(),
         };
         let room = Room {
-            booking: guest.entrance.booking.id,
+            booking: entrance.booking.id,
             window: guest.window,
-            record: guest.entrance.recording_consent,
+            record: entrance.recording_consent,
+            opened: entrance.room.clone(),
+            may_exist: entrance.was_claimed,
         };
+
+        let enrolled = self.enrolled(guest, &visitor).await?;
+        visitor.account = enrolled.as_deref().or(visitor.account);
 
         let (classroom, now) = (guest.classroom, self.clock.now());
         self.classrooms
             .let_in(classroom, &room, &visitor, now)
             .await
             .map_err(not_open)
+    }
+
+    /// The account that the person is given now, if one is wanted and they have none: by this call, or by another that is
+    /// at it already.
+    async fn enrolled(&self, guest: &Guest, visitor: &Visitor<'_>) -> Result<Option<String>, Problem> {
+        let kind = Classrooms::kind_of_account(guest.classroom, guest.role);
+        let (Some(kind), None) = (kind, visitor.account) else {
+            return Ok(None);
+        };
+        let holder = Holder {
+            classroom: guest.classroom,
+            kind,
+            profile: guest.profile,
+        };
+
+        let claim = self.ids.next();
+        for _ in 0..LOOKS {
+            match accounts::claim(&self.database, holder, claim, self.clock.now()).await? {
+                Claim::Kept(account) => return Ok(Some(account)),
+                Claim::Ours { may_exist } => {
+                    return self.enrol(holder, visitor, may_exist, claim).await.map(Some);
+                }
+                Claim::Theirs => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+        Err(still_opening())
+    }
+
+    async fn enrol(
+        &self,
+        holder: Holder<'_>,
+        visitor: &Visitor<'_>,
+        may_exist: bool,
+        claim: Uuid,
+    ) -> Result<String, Problem> {
+        let account = self.classrooms.enrol(holder.classroom, visitor, may_exist).await;
+        let account = match account {
+            Ok(account) => account,
+            Err(error) => {
+                let left = accounts::leave(&self.database, claim, self.clock.now()).await;
+                if let Err(error) = left {
+                    tracing::warn!(%error, "the claim ends by itself");
+                }
+                return Err(not_open(error));
+            }
+        };
+
+        if accounts::keep(&self.database, holder, &account, claim).await? {
+            return Ok(account);
+        }
+        tracing::error!("another call took over while the account was being made");
+        Err(still_opening())
     }
 
     /// Saves who was given a way in, and a room that was just opened; a room that was there already must still be the same.
@@ -175,6 +232,19 @@ impl Launch {
         ))
     }
 
+    /// Ends a claim after the vendor was asked. Where the same room would be opened again, nothing is left to know; where
+    /// another would be, the next call is to look for it first.
+    async fn leave(&self, guest: &Guest, claim: Uuid, problem: Problem) -> Problem {
+        if guest.classroom.opens_the_same_room_again() || !guest.entrance.is_claimed {
+            return self.give_up(&guest.entrance, claim, problem).await;
+        }
+        let booking = guest.entrance.booking.id;
+        if let Err(error) = rooms::leave(&self.database, booking, claim, self.clock.now()).await {
+            tracing::warn!(%error, "the claim ends by itself");
+        }
+        problem
+    }
+
     /// Ends a claim that opened nothing, before the caller hears of the problem: the next Join need not wait
     /// for it to run out.
     async fn give_up(&self, entrance: &Entrance, claim: Uuid, problem: Problem) -> Problem {
@@ -186,6 +256,11 @@ impl Launch {
         }
         problem
     }
+}
+
+/// Somebody else's call is opening it.
+fn still_opening() -> Problem {
+    Problem::unavailable("room-opening", "The room is being opened. Please try again.", 2)
 }
 
 fn refused(refusal: Refusal) -> Problem {

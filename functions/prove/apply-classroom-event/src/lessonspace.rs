@@ -12,7 +12,7 @@ use platform::invocation;
 use platform::queue::Envelope;
 use providers::lessonspace::{self, Delivery, Kind, Signature};
 use std::collections::BTreeSet;
-use store::prove::evidence::{self, Report, Room};
+use store::prove::evidence::{self, About, Report, Room};
 use store::prove::inbox::Event;
 
 /// The vendor's list is read from so long before the planned start until so long after the planned end.
@@ -37,7 +37,7 @@ impl ApplyClassroomEvent {
         let known = evidence::load(
             &self.database,
             Some(&event),
-            booking,
+            About::Booking(booking),
             envelope.id,
             self.clock.now(),
         )
@@ -55,7 +55,7 @@ impl ApplyClassroomEvent {
                 let signature = self.weigh_signature(&delivery, room).await?;
                 self.merge(&event, &delivery, signature, room).await
             }
-            None if known.booking_exists => {
+            None if known.booking.is_some() => {
                 self.shelf()
                     .wait(&event, known.attempts, "the room is not known yet")
                     .await

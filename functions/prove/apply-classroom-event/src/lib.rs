@@ -5,6 +5,7 @@
 
 mod lessonspace;
 mod livekit;
+mod pencilspaces;
 
 use domain::ids::{BookingId, ProfileId};
 use domain::launch::classroom::Classroom;
@@ -19,9 +20,13 @@ use platform::invocation;
 use platform::queue::Envelope;
 use platform::secrets::Secret;
 use providers::lessonspace::{Delivery, Lessonspace};
-use providers::livekit::{LiveKit, Told};
+use providers::livekit::LiveKit;
+use providers::pencilspaces::PencilSpaces;
 use serde::Deserialize;
-use store::prove::evidence::{self, Report, Room};
+use store::prove::evidence::{self, About, Report, Room};
+
+/// A room is kept for this deployment at a vendor that it is not connected to any more. An operator mends that.
+const NOT_CONNECTED: JobError = JobError::Transient("this deployment is not connected to the vendor");
 
 /// Consumes `classroom-events`: one message is one event of a provider, or a request to ask a provider.
 pub struct ApplyClassroomEvent {
@@ -29,8 +34,10 @@ pub struct ApplyClassroomEvent {
     pub database: Database,
     /// Lessonspace, which is asked about rooms.
     pub lessonspace: Lessonspace,
-    /// `LiveKit`, which is asked about rooms; `None` where this deployment has none.
+    /// LiveKit, which is asked about rooms; `None` where this deployment has none.
     pub livekit: Option<LiveKit>,
+    /// Pencil Spaces, likewise.
+    pub pencilspaces: Option<PencilSpaces>,
     /// Opens the sealed signing keys of rooms. While it is rotated it has the older value, too.
     pub room_secret: Secret,
     /// Makes the ids of messages.
@@ -43,8 +50,10 @@ pub struct ApplyClassroomEvent {
 pub enum Incoming {
     /// A webhook of Lessonspace.
     Lessonspace(Envelope<Delivery>),
-    /// A webhook of `LiveKit`.
-    LiveKit(Envelope<Told>),
+    /// A webhook of LiveKit.
+    LiveKit(Envelope<providers::livekit::Told>),
+    /// A webhook of Pencil Spaces.
+    PencilSpaces(Envelope<providers::pencilspaces::Told>),
     /// A request of `reconcile` to ask the provider, because no webhook told.
     Ask(Envelope<AskProvider>),
 }
@@ -66,6 +75,7 @@ impl Message for Incoming {
         match told_by(&label.kind) {
             Some(Classroom::Lessonspace) => Message::read(body).map(Self::Lessonspace),
             Some(Classroom::LiveKit) => Message::read(body).map(Self::LiveKit),
+            Some(Classroom::PencilSpaces) => Message::read(body).map(Self::PencilSpaces),
             None => Err(JobError::Permanent("an event of an unknown provider")),
         }
     }
@@ -74,6 +84,7 @@ impl Message for Incoming {
         match self {
             Self::Lessonspace(envelope) => envelope.correlation_id(),
             Self::LiveKit(envelope) => envelope.correlation_id(),
+            Self::PencilSpaces(envelope) => envelope.correlation_id(),
             Self::Ask(envelope) => envelope.correlation_id(),
         }
     }
@@ -86,6 +97,7 @@ impl Job for ApplyClassroomEvent {
         match incoming {
             Incoming::Lessonspace(envelope) => self.told_by_lessonspace(envelope).await,
             Incoming::LiveKit(envelope) => self.told_by_livekit(envelope).await,
+            Incoming::PencilSpaces(envelope) => self.told_by_pencilspaces(envelope).await,
             Incoming::Ask(envelope) => self.ask(envelope).await,
         }
     }
@@ -98,7 +110,7 @@ impl ApplyClassroomEvent {
         invocation::note("booking_id", booking);
 
         let (message, now) = (envelope.id, self.clock.now());
-        let known = evidence::load(&self.database, None, booking, message, now).await?;
+        let known = evidence::load(&self.database, None, About::Booking(booking), message, now).await?;
         let Some(room) = known.room else {
             return Ok(());
         };
@@ -126,6 +138,7 @@ impl ApplyClassroomEvent {
         match room.classroom {
             Classroom::Lessonspace => self.report_of_lessonspace(booking, room).await,
             Classroom::LiveKit => self.report_of_livekit(room).await,
+            Classroom::PencilSpaces => self.report_of_pencilspaces(room, None).await,
         }
     }
 }

@@ -1,17 +1,14 @@
 //! What LiveKit's webhooks do, and what it shows when it is asked. Its webhooks are sealed by our own key and are believed:
 //! of what was, the vendor keeps nothing that could be asked for. It shows only who is there now.
 
-use crate::{ApplyClassroomEvent, side_of};
+use crate::{ApplyClassroomEvent, NOT_CONNECTED, side_of};
 use domain::launch::classroom::Classroom;
 use jobs::events::{event, whole};
 use platform::batch::JobError;
 use platform::invocation;
 use platform::queue::Envelope;
 use providers::livekit::{self, Told};
-use store::prove::evidence::{self, Report, Room};
-
-/// A room is kept for this deployment at a vendor that it is not connected to any more. An operator mends that.
-const NOT_CONNECTED: JobError = JobError::Transient("this deployment is not connected to the vendor");
+use store::prove::evidence::{self, About, Report, Room};
 
 impl ApplyClassroomEvent {
     /// Enters what a webhook tells.
@@ -30,7 +27,14 @@ impl ApplyClassroomEvent {
             &whole,
         );
         let now = self.clock.now();
-        let known = evidence::load(&self.database, Some(&event), booking, envelope.id, now).await?;
+        let known = evidence::load(
+            &self.database,
+            Some(&event),
+            About::Booking(booking),
+            envelope.id,
+            now,
+        )
+        .await?;
         if known.is_settled {
             return Ok(());
         }
@@ -51,7 +55,7 @@ impl ApplyClassroomEvent {
                 self.shelf().park(&event, why).await
             }
             // The room is made before it is saved, and the vendor is quick.
-            None if known.booking_exists => {
+            None if known.booking.is_some() => {
                 let why = "the room is not known yet";
                 self.shelf().wait(&event, known.attempts, why).await
             }

@@ -7,6 +7,7 @@ use platform::database::Database;
 use platform::ids::Ids;
 use providers::lessonspace::{Lessonspace, LessonspaceConfig};
 use providers::livekit::{LiveKit, LiveKitConfig};
+use providers::pencilspaces::{PencilSpaces, PencilSpacesConfig};
 use std::time::Duration;
 
 fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyClassroomEvent), ConfigError> {
@@ -16,13 +17,17 @@ fn configure(mut env: Env) -> Result<(BatchPolicy, ApplyClassroomEvent), ConfigE
     let database = Database::from_env(&mut env);
     let lessonspace = LessonspaceConfig::from_env(&mut env);
     let room_secret = env.secret("LESSONSPACE_SECRET");
-    let livekit = LiveKitConfig::from_env(&mut env);
+    let (livekit, pencilspaces) = (
+        LiveKitConfig::from_env(&mut env),
+        PencilSpacesConfig::from_env(&mut env),
+    );
 
     env.finish(|| {
         let job = ApplyClassroomEvent {
             database: database?,
             lessonspace: Lessonspace::new(lessonspace?),
             livekit: livekit?.map(LiveKit::new),
+            pencilspaces: pencilspaces?.map(PencilSpaces::new),
             room_secret: room_secret?,
             ids: Ids::random(clock.clone()),
             clock,

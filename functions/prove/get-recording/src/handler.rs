@@ -42,7 +42,7 @@ impl Route for GetRecording {
         let url = match classroom.ok_or_else(not_ready)? {
             Classroom::Lessonspace => self.lessonspace.recording(&stored).await,
             // Nothing is recorded there so far.
-            Classroom::LiveKit => Err(VendorError::NotFound),
+            Classroom::LiveKit | Classroom::PencilSpaces => Err(VendorError::NotFound),
         };
         let url = url.map_err(vendor_problem)?;
 

@@ -139,6 +139,7 @@ impl Worker {
                 database: Database::at(url),
                 lessonspace: asked,
                 livekit: None,
+                pencilspaces: None,
                 room_secret,
                 ids: ids(),
                 clock: clock.clone(),
@@ -204,7 +205,8 @@ impl Worker {
     async fn launch(&self, lesson: &Lesson, person: &Person, side: Side) -> Option<String> {
         let (booking, profile) = (BookingId(lesson.id), ProfileId(who(person, side)));
         let (claim, now, policy) = (self.ids.next(), self.clock().now(), JoinPolicy::default());
-        let entrance = rooms::enter(&self.database, booking, profile, policy, claim, now).await;
+        let opening = (claim, Classroom::Lessonspace);
+        let entrance = rooms::enter(&self.database, booking, profile, policy, opening, now).await;
         let entrance = entrance.ok()??;
         let role = entrance.booking.admit(entrance.role, policy, now).ok()?;
         if !entrance.is_claimed && entrance.booking.classroom.is_none() {
@@ -221,6 +223,7 @@ impl Worker {
             profile,
             name: &entrance.name,
             role,
+            account: None,
         };
         let launched = self.lessonspace.launch(&room, &visitor).await.ok()?;
         let address = launched.room_url();

@@ -231,12 +231,16 @@ impl<'a> Reading<'a> {
         match lesson.until {
             Until::Idled => Rule::NothingContrary,
             Until::Running | Until::Unsure => Rule::ReachedEnd,
-            Until::Left if is_long_enough(lesson.to.duration_since(schedule.starts_at())) => Rule::ReachedEnd,
-            Until::Left if is_long_enough(self.attendance.together()) => Rule::HeldInFull,
-            Until::Left if policy.pays_from_minimum && lesson.to >= self.session.payable_from() => {
+            Until::Left | Until::GoneBy if is_long_enough(lesson.to.duration_since(schedule.starts_at())) => {
+                Rule::ReachedEnd
+            }
+            Until::Left | Until::GoneBy if is_long_enough(self.attendance.together()) => Rule::HeldInFull,
+            Until::Left | Until::GoneBy
+                if policy.pays_from_minimum && lesson.to >= self.session.payable_from() =>
+            {
                 Rule::EndedAfterMinimum
             }
-            Until::Left => Rule::EndedEarly,
+            Until::Left | Until::GoneBy => Rule::EndedEarly,
         }
     }
 
@@ -282,7 +286,7 @@ impl<'a> Reading<'a> {
         let ends_at = self.session.schedule.ends_at();
         let is_known_to_reach = |stay: &Stay| match stay.until {
             Until::Left | Until::Running => stay.from <= ends_at && stay.to >= ends_at,
-            Until::Idled | Until::Unsure => false,
+            Until::Idled | Until::Unsure | Until::GoneBy => false,
         };
         match self.rule {
             Rule::StudentNoShow => true,

@@ -15,17 +15,21 @@ pub enum Classroom {
     /// Video rooms made by our own server, at LiveKit's cloud or on one's own machines.
     #[serde(rename = "livekit")]
     LiveKit,
+    /// Whiteboards that stay, at Pencil Spaces, where people have accounts.
+    #[serde(rename = "pencilspaces")]
+    PencilSpaces,
 }
 
 impl Classroom {
     /// Every classroom.
-    pub const ALL: [Self; 2] = [Self::Lessonspace, Self::LiveKit];
+    pub const ALL: [Self; 3] = [Self::Lessonspace, Self::LiveKit, Self::PencilSpaces];
 
     /// The word in the database and in the API.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Lessonspace => "lessonspace",
             Self::LiveKit => "livekit",
+            Self::PencilSpaces => "pencilspaces",
         }
     }
 
@@ -33,7 +37,16 @@ impl Classroom {
     /// (RULES.md#attendance-exclusive).
     pub fn is_entered_through_us(self) -> bool {
         match self {
+            Self::Lessonspace | Self::LiveKit | Self::PencilSpaces => true,
+        }
+    }
+
+    /// Whether the same room is opened again if its opening is asked for twice. Where it is not, whoever does not know
+    /// what became of an earlier call looks for the room before they ask again.
+    pub fn opens_the_same_room_again(self) -> bool {
+        match self {
             Self::Lessonspace | Self::LiveKit => true,
+            Self::PencilSpaces => false,
         }
     }
 }
@@ -56,7 +69,8 @@ mod tests {
         match classroom {
             None => Some(Classroom::Lessonspace),
             Some(Classroom::Lessonspace) => Some(Classroom::LiveKit),
-            Some(Classroom::LiveKit) => None,
+            Some(Classroom::LiveKit) => Some(Classroom::PencilSpaces),
+            Some(Classroom::PencilSpaces) => None,
         }
     }
 

@@ -23,6 +23,8 @@ use std::collections::BTreeSet;
 pub enum Until {
     /// They left.
     Left,
+    /// They had left by then; nobody told when. They may have stayed so long.
+    GoneBy,
     /// The provider ended it because nobody moved; they may have stayed.
     Idled,
     /// A webhook told an end that the provider's list does not show yet.
@@ -45,7 +47,15 @@ pub struct Stay {
 impl Stay {
     /// Whether it lasted to `instant` as far as anybody can tell: who did not leave did.
     pub fn reaches(&self, instant: Timestamp) -> bool {
-        self.until != Until::Left || self.to >= instant
+        !self.is_over() || self.to >= instant
+    }
+
+    /// Whether they are known not to be there any more.
+    fn is_over(&self) -> bool {
+        match self.until {
+            Until::Left | Until::GoneBy => true,
+            Until::Idled | Until::Unsure | Until::Running => false,
+        }
     }
 
     /// Whether both were there at once. A press of Join alone is nobody's presence to the other.
@@ -68,7 +78,7 @@ impl Stay {
     fn fills(&self, wait: SignedDuration, from: Timestamp, to: Timestamp) -> bool {
         let begins = self.from.max(from);
         let ends = match self.until {
-            Until::Left => self.to.min(to),
+            Until::Left | Until::GoneBy => self.to.min(to),
             Until::Idled | Until::Unsure | Until::Running => to,
         };
         ends.duration_since(begins) >= wait
@@ -169,7 +179,7 @@ impl Attendance {
         let is_short = self.together().saturating_add(tolerance(session)) < planned;
 
         let is_late_and_over = |(part, other): &(&Stay, &Stay)| {
-            let is_over = part.until == Until::Left || other.until == Until::Left;
+            let is_over = part.is_over() || other.is_over();
             is_over && part.from.max(other.from) > ends_at
         };
         is_short && meetings.iter().all(is_late_and_over)
@@ -266,7 +276,7 @@ fn without_gaps(session: &Session, stays: &[Stay]) -> Vec<Stay> {
     let mut whole: Vec<Stay> = Vec::new();
     for stay in stays {
         match whole.last_mut() {
-            Some(last) if last.until != Until::Left || stay.from.duration_since(last.to) < gap(session) => {
+            Some(last) if !last.is_over() || stay.from.duration_since(last.to) < gap(session) => {
                 last.to = last.to.max(stay.to);
                 last.until = stay.until;
             }
@@ -306,6 +316,8 @@ impl Facts<'_> {
         let starts_at = self.session.schedule.starts_at();
         let reaches_in = match stay.until {
             Until::Left => stay.to > starts_at,
+            // When it ended is not known: it may have been before this hour.
+            Until::GoneBy => stay.to > starts_at && self.is_of_this_time(stay.from),
             Until::Idled => stay.to > starts_at || self.is_of_this_time(stay.from),
             Until::Unsure | Until::Running => {
                 self.is_of_this_time(stay.from)
@@ -457,7 +469,7 @@ impl Facts<'_> {
                 // Only if nobody told when they left.
                 Did::Gone => {
                     let to = mark.at;
-                    let until = Until::Left;
+                    let until = Until::GoneBy;
                     stays.extend(since.take().map(|from| Stay { from, to, until }));
                     connections = 0;
                 }
@@ -500,7 +512,7 @@ impl Facts<'_> {
 
     /// Whether somebody of `side` had not left when the provider last said who was there.
     fn was_in_the_room(&self, side: Side) -> bool {
-        self.stays(side).iter().any(|stay| stay.until != Until::Left)
+        self.stays(side).iter().any(|stay| !stay.is_over())
     }
 
     /// Whether somebody of `side` has pressed Join since the provider last said who was there.

@@ -299,7 +299,15 @@ mod tests {
         };
         let profile = ProfileId(Uuid::from_u128(2));
 
-        lessonspace.launch_body(&room, &Visitor { profile, name, role })
+        lessonspace.launch_body(
+            &room,
+            &Visitor {
+                profile,
+                name,
+                role,
+                account: None,
+            },
+        )
     }
 
     #[test]

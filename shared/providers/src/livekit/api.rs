@@ -104,6 +104,7 @@ struct ParticipantAnswer {
     sid: String,
     identity: String,
     kind: Value,
+    state: Value,
     joined_at: Whole,
     joined_at_ms: Whole,
 }
@@ -162,7 +163,7 @@ impl LiveKit {
 
         let people = answer.participants.into_iter();
         Ok(people
-            .filter(|person| is_person(&person.kind, &person.identity))
+            .filter(|person| is_person(&person.kind, &person.identity) && is_through(&person.state))
             .map(|person| Present {
                 joined_at: instant(person.joined_at, person.joined_at_ms),
                 sid: person.sid,
@@ -212,6 +213,12 @@ pub(super) fn is_person(kind: &Value, identity: &str) -> bool {
         _ => false,
     };
     !is_machine && !identity.is_empty() && !identity.starts_with("EG_")
+}
+
+/// Whether somebody's sound and picture are on their way, as a webhook of their coming would mean. Whoever is only
+/// trying to get in is not there.
+fn is_through(state: &Value) -> bool {
+    *state == "ACTIVE" || *state == 2
 }
 
 /// A time that the vendor gives in seconds and, if it is new enough, in milliseconds; `None` if it gives neither.

@@ -19,17 +19,26 @@ pub fn told(told: &Told, known: &Evidence, side_of: impl Fn(ProfileId) -> Side) 
 
     let marks: &[(Did, Option<Timestamp>)] = match (told.what, &told.who) {
         (What::RoomFinished, _) => {
-            if let Some(known) = known_span {
-                let over = span(known.began_at, Some(told.at));
-                evidence.spans.insert(told.room.clone(), over);
+            if let Some(known_span) = known_span {
+                close(&mut evidence, known, (&told.room, *known_span), told.at);
             }
             &[]
         }
         (What::Joined, Some(who)) => &[(Did::Came, Some(who.joined_at.unwrap_or(told.at)))],
-        // A departure says when they had come, should that never have been told.
-        (What::Left, Some(who)) => &[(Did::Came, who.joined_at), (Did::Left, Some(told.at))],
-        (What::Active, Some(_)) => &[(Did::WasThere, Some(told.at))],
-        (What::Joined | What::Left | What::Active, None) | (What::Other, _) => &[],
+        // A departure says when they had come, should that never have been told. Its own time is cut to the second, and
+        // nobody leaves before they come.
+        (What::Left, Some(who)) => &[
+            (Did::Came, who.joined_at),
+            (
+                Did::Left,
+                Some(who.joined_at.map_or(told.at, |joined| told.at.max(joined))),
+            ),
+        ],
+        // It names nobody's kind: a program speaks, too. And once it is known that somebody came, this says no more.
+        (What::Active, Some(who)) if is_ours(&who.identity) && !is_known(known, &who.sid) => {
+            &[(Did::WasThere, Some(told.at))]
+        }
+        (What::Joined | What::Left, None) | (What::Active | What::Other, _) => &[],
     };
 
     let Some(who) = &told.who else {
@@ -37,6 +46,10 @@ pub fn told(told: &Told, known: &Evidence, side_of: impl Fn(ProfileId) -> Side) 
     };
     for (did, at) in marks {
         let Some(at) = *at else { continue };
+        if *did == Did::Came && has_come(known, &who.sid) {
+            // A stay begins once, whatever it is said to have begun at afterwards.
+            continue;
+        }
         // The first coming comes first.
         let begun = evidence.spans.entry(told.room.clone());
         begun.or_insert_with(|| span(at, None));
@@ -58,12 +71,10 @@ pub fn seen(
 ) -> Evidence {
     let mut evidence = Evidence::default();
 
-    for (sid, known) in &known.spans {
+    for (sid, known_span) in &known.spans {
         let is_gone = live.is_none_or(|live| live.sid != *sid);
-        if known.ended_at.is_none() && is_gone {
-            evidence
-                .spans
-                .insert(sid.clone(), span(known.began_at, Some(asked_at)));
+        if known_span.ended_at.is_none() && is_gone {
+            close(&mut evidence, known, (sid, *known_span), asked_at);
         }
     }
 
@@ -82,7 +93,9 @@ pub fn seen(
     for person in present {
         let came = person.joined_at.map(|at| (Did::Came, at));
         let (did, at) = came.unwrap_or((Did::WasThere, live.made_at));
-        evidence.marks.insert(mark(&live.sid, &person.sid, did, at));
+        if did != Did::Came || !has_come(known, &person.sid) {
+            evidence.marks.insert(mark(&live.sid, &person.sid, did, at));
+        }
         name(&mut evidence, &person.sid, &person.identity, &side_of);
     }
 
@@ -92,6 +105,30 @@ pub fn seen(
         }
     }
     evidence
+}
+
+/// A room is gone: it had ended by then, and whoever is not known to have left it had left by then.
+fn close(evidence: &mut Evidence, known: &Evidence, (room, begun): (&String, Span), at: Timestamp) {
+    evidence
+        .spans
+        .insert(room.clone(), span(begun.began_at, Some(at)));
+    for stay in still_open(known, room) {
+        evidence.marks.insert(mark(room, stay, Did::Gone, at));
+    }
+}
+
+/// Whether somebody entered by a token of ours, which has our id of them.
+fn is_ours(identity: &str) -> bool {
+    identity.parse::<ProfileId>().is_ok()
+}
+
+fn is_known(known: &Evidence, stay: &str) -> bool {
+    known.marks.iter().any(|mark| mark.who == stay)
+}
+
+fn has_come(known: &Evidence, stay: &str) -> bool {
+    let mut marks = known.marks.iter();
+    marks.any(|mark| mark.who == stay && mark.did == Did::Came)
 }
 
 /// The stays in a room of which nothing known says that they are over.

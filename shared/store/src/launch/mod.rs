@@ -1,4 +1,5 @@
 //! Bookings as people see them, and the opening of their rooms.
 
+pub mod accounts;
 pub mod bookings;
 pub mod rooms;

@@ -33,6 +33,12 @@ pub const GIVE_UP: &str = "
     UPDATE bookings SET room_claim = NULL, room_claimed_until = NULL
     WHERE id = $1 AND room_claim = $2 AND meeting_provider_id IS NULL RETURNING id";
 
+/// Ends a claim of which nobody knows whether it has opened a room: the next person need not wait, and sees that there was
+/// one. $1 booking, $2 claim, $3 now.
+pub const LEAVE: &str = "
+    UPDATE bookings SET room_claimed_until = $3
+    WHERE id = $1 AND room_claim = $2 AND meeting_provider_id IS NULL RETURNING id";
+
 /// A booking that somebody wants to enter, as it is after the attempt to claim its room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entrance {
@@ -44,27 +50,34 @@ pub struct Entrance {
     pub name: String,
     /// Whether the lesson may be recorded. Without this consent nothing is.
     pub recording_consent: bool,
+    /// The provider's id of the room; `None` until it is opened and saved.
+    pub room: Option<RoomId>,
+    /// Whether an earlier call may have opened a room that is not saved.
+    pub was_claimed: bool,
+    /// The vendor's id of the account that the person has where the lesson is held; `None` if they have none.
+    pub account: Option<String>,
     /// Where the platform wants the lesson held; `None` if it leaves that to us. A room that is open stays where it is.
     pub wanted: Option<Classroom>,
     /// Whether this call holds the claim, and so is the one that opens the room.
     pub is_claimed: bool,
 }
 
-/// Loads the booking for `person` and claims the opening of its room if that is free. `None` if there is
-/// no such booking.
+/// Loads the booking for `person` and claims the opening of its room if that is free, in `otherwise` if the platform wants
+/// no other classroom. `None` if there is no such booking.
 pub async fn enter(
     database: &Database,
     booking: BookingId,
     person: ProfileId,
     policy: JoinPolicy,
-    claim: Uuid,
+    (claim, otherwise): (Uuid, Classroom),
     now: Timestamp,
 ) -> Result<Option<Entrance>, DatabaseError> {
     let latest_start = now.saturating_add(policy.opens_before).unwrap_or(Timestamp::MAX);
     let earliest_end = now.saturating_sub(policy.closes_after).unwrap_or(Timestamp::MIN);
     let until = now.saturating_add(CLAIM_LASTS).unwrap_or(Timestamp::MAX);
 
-    let params: [Param<'_>; 7] = [
+    let otherwise = otherwise.word();
+    let params: [Param<'_>; 8] = [
         (&booking.0, Type::UUID),
         (&person.0, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
@@ -72,6 +85,7 @@ pub async fn enter(
         (&earliest_end, Type::TIMESTAMPTZ),
         (&claim, Type::UUID),
         (&until, Type::TIMESTAMPTZ),
+        (&otherwise, Type::TEXT),
     ];
 
     let Some(row) = database.query_opt(ENTER, &params).await? else {
@@ -83,6 +97,9 @@ pub async fn enter(
         role: booking.role_of(person, column(&row, "is_guardian")?),
         name: column::<Option<String>>(&row, "full_name")?.unwrap_or_else(|| "Guest".into()),
         recording_consent: column(&row, "recording_consent")?,
+        room: column::<Option<String>>(&row, "meeting_provider_id")?.map(RoomId),
+        was_claimed: column(&row, "was_claimed")?,
+        account: column(&row, "account")?,
         wanted: bookings::wanted(&row, "wanted_classroom")?,
         is_claimed: column(&row, "is_claimed")?,
         booking,
@@ -167,4 +184,19 @@ pub async fn give_up(database: &Database, booking: BookingId, claim: Uuid) -> Re
         .query(GIVE_UP, &[(&booking.0, Type::UUID), (&claim, Type::UUID)])
         .await
         .map(drop)
+}
+
+/// Ends a claim of which nobody knows whether it has opened a room.
+pub async fn leave(
+    database: &Database,
+    booking: BookingId,
+    claim: Uuid,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let params: [Param<'_>; 3] = [
+        (&booking.0, Type::UUID),
+        (&claim, Type::UUID),
+        (&now, Type::TIMESTAMPTZ),
+    ];
+    database.query(LEAVE, &params).await.map(drop)
 }

@@ -17,17 +17,22 @@ use uuid::Uuid;
 /// Loads what is known when an event arrives: one row, whether or not anything is known. The empty subselect
 /// gives that row. A message that came through the outbox is marked as arrived.
 ///
-/// $1: provider or NULL. $2: event's id or NULL. $3: booking. $4: id of the message. $5: now.
+/// $1: provider or NULL. $2: event's id or NULL. $3: booking, or NULL: it is found by its room. $4: id of the message.
+/// $5: now. $6: provider of the room or NULL. $7: the provider's id of the room or NULL.
 pub const LOAD: &str = "
     WITH arrived AS (UPDATE outbox SET sent_at = $5 WHERE id = $4 AND sent_at IS NULL)
     SELECT e.status, coalesce(e.attempts, 0) AS attempts, b.id AS booking_id, b.meeting_provider, b.meeting_provider_id, b.room_key,
            b.session_start_time, b.session_duration, b.tutor_id, b.evidence,
            array_remove(ARRAY[b.client_id, b.student_id], NULL) || ARRAY(
                SELECT l.guardian_id FROM platform_links l WHERE l.student_id = b.student_id AND l.is_accepted) AS learners, b.recording_consent,
-           EXISTS (SELECT FROM provider_events o WHERE o.booking_id = b.id) AS has_reported
+           EXISTS (
+               SELECT FROM provider_events o
+               WHERE o.booking_id = b.id AND o.kind NOT IN ('room_started', 'room_finished')
+                 AND o.received_at > b.session_start_time - interval '2 hours') AS has_reported
     FROM (SELECT) AS nothing
     LEFT JOIN provider_events e ON e.provider = $1 AND e.event_id = $2
-    LEFT JOIN bookings b ON b.id = $3";
+    LEFT JOIN bookings b ON b.id = coalesce($3, (
+        SELECT r.id FROM bookings r WHERE r.meeting_provider = $6 AND r.meeting_provider_id = $7))";
 
 /// What is known about an event, and about the booking that it names.
 #[derive(Debug, Clone)]
@@ -36,8 +41,8 @@ pub struct KnownBooking {
     pub attempts: i32,
     /// Whether the event was applied before, so that nothing is left to do.
     pub is_settled: bool,
-    /// Whether there is such a booking.
-    pub booking_exists: bool,
+    /// The booking; `None` if there is no such one.
+    pub booking: Option<BookingId>,
     /// The booking's room; `None` until it is opened and saved.
     pub room: Option<Room>,
 }
@@ -59,25 +64,40 @@ pub struct Room {
     pub learners: Vec<ProfileId>,
     /// What is known of it so far.
     pub evidence: Evidence,
-    /// Whether a webhook has ever come for this room.
+    /// Whether a webhook about somebody in the room has ever come around this lesson.
     pub has_reported: bool,
+}
+
+/// What an event, or a question, is about.
+#[derive(Debug, Clone, Copy)]
+pub enum About<'a> {
+    /// A booking, by its id.
+    Booking(BookingId),
+    /// A room, by the provider's id of it: the booking is the one whose room it is.
+    Room(Classroom, &'a RoomId),
 }
 
 /// Loads what is known of an event and its booking, or of a booking alone, as `message` has asked for it.
 pub async fn load(
     database: &Database,
     event: Option<&Event<'_>>,
-    booking: BookingId,
+    about: About<'_>,
     message: Uuid,
     now: Timestamp,
 ) -> Result<KnownBooking, DatabaseError> {
     let (provider, id) = (event.map(|event| event.provider), event.map(|event| event.id));
-    let params: [Param<'_>; 5] = [
+    let (booking, place, room) = match about {
+        About::Booking(booking) => (Some(booking.0), None, None),
+        About::Room(classroom, room) => (None, Some(classroom.word()), Some(room.0.as_str())),
+    };
+    let params: [Param<'_>; 7] = [
         (&provider, Type::TEXT),
         (&id, Type::TEXT),
-        (&booking.0, Type::UUID),
+        (&booking, Type::UUID),
         (&message, Type::UUID),
         (&now, Type::TIMESTAMPTZ),
+        (&place, Type::TEXT),
+        (&room, Type::TEXT),
     ];
 
     let row = database
@@ -92,7 +112,7 @@ pub async fn load(
     Ok(KnownBooking {
         attempts: column(&row, "attempts")?,
         is_settled: status == Some("applied"),
-        booking_exists: column::<Option<Uuid>>(&row, "booking_id")?.is_some(),
+        booking: column::<Option<Uuid>>(&row, "booking_id")?.map(BookingId),
         room,
     })
 }

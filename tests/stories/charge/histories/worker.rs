@@ -98,6 +98,7 @@ impl Worker {
             database: database(),
             lessonspace: Lessonspace::new(LessonspaceConfig::from_env(&mut stage.env()).unwrap()),
             livekit: None,
+            pencilspaces: None,
             room_secret: stage.env().secret("LESSONSPACE_SECRET").unwrap(),
             ids: ids(),
             clock: clock.clone(),

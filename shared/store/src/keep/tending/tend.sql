@@ -88,6 +88,8 @@ WITH
         SELECT
             s.id,
             s.booking_id,
+            s.provider,
+            s.scheduled_end_at AS ends_at,
             closes_at(s) AS closes_at,
             asked_until(s) AS asked_until,
             b.evidence,
@@ -119,6 +121,8 @@ WITH
                 ELSE s.asks
             END,
             ask_at = CASE
+                -- The lesson goes on, and only now can it be asked who is there.
+                WHEN $1 < due.ends_at THEN next_question(due.provider, $1, due.ends_at)
                 -- The planned end has passed and the room is still open: the provider is asked next when it closes.
                 WHEN $1 < due.closes_at THEN due.closes_at
                 -- Nobody has opened the room and nobody can any more, or this is the last question.

@@ -17,6 +17,7 @@
 --   $5   time after which a lesson ends whose room may be open now: now - how long after the end a room closes
 --   $6   id of this call's claim
 --   $7   when the claim ends by itself
+--   $8   name of the provider that opens rooms where the platform wants no other
 
 WITH
     -- Claims the opening of the room, if there is no room, nobody else's claim is in force, and the booking and the
@@ -65,6 +66,10 @@ SELECT
     END AS classroom,
     -- Where the platform wants it.
     b.classroom AS wanted_classroom,
+    b.meeting_provider_id,
+    -- Another call claimed the opening before this statement, and left the claim: it may have opened a room.
+    b.room_claim IS NOT NULL AND b.room_claim <> $6 AS was_claimed,
+    a.vendor_id AS account,
     b.meeting_started_at,
     b.meeting_ended_at,
     b.duration_actual,
@@ -89,4 +94,10 @@ FROM bookings b
 
 -- A person whom the platform does not show may enter all the same; their name is NULL then.
 LEFT JOIN platform_people p ON p.id = $2
+
+-- The account that the person has at the vendor, where one is wanted.
+LEFT JOIN vendor_accounts a
+    ON a.classroom = coalesce(CASE WHEN b.meeting_provider_id IS NOT NULL THEN b.meeting_provider END, b.classroom, $8)
+    AND a.kind = CASE WHEN $2 = b.tutor_id THEN 'Teacher' ELSE 'Student' END
+    AND a.profile_id = $2
 WHERE b.id = $1

@@ -50,6 +50,11 @@ WITH
                 ELSE s.status
             END,
             provider = $3,
+            -- Who was there has to be asked while they are, where nobody keeps a record.
+            ask_at = CASE
+                WHEN s.asks = 0 AND s.ask_at > $8 THEN next_question($3, greatest(s.scheduled_start_at, $8), s.ask_at)
+                ELSE s.ask_at
+            END,
             evidence = entered.evidence
         FROM entered
         WHERE s.booking_id = entered.id
