@@ -38,7 +38,7 @@ GRANT SELECT, INSERT, UPDATE ON vendor_accounts, provider_events, outbox, refund
 -- Whose lesson, with whom, when and for how much is the platform's to say, and the follower's to take over.
 GRANT SELECT ON bookings TO firstbell_service;
 GRANT UPDATE (student_id, meeting_provider, meeting_provider_id, meeting_url, meeting_started_at, meeting_ended_at,
-    duration_actual, recording_url, session_artifacts, room_claim, room_claimed_until, evidence, room_key, wants_session)
+    duration_actual, recording_url, session_artifacts, engagement_metrics, room_claim, room_claimed_until, evidence, room_key, wants_session)
     ON bookings TO firstbell_service;
 GRANT SELECT, INSERT ON sessions, payments TO firstbell_service;
 GRANT UPDATE (status, provider, decisions, settled_at, due_at, set_aside_at, no_show_marked_at, cancelled_at, evidence, asked_at, ask_at, asks)

@@ -7,8 +7,8 @@
 //! 1. who is who ([`people`]), under which ids ([`ids`]), and what money is ([`money`]);
 //! 2. [`launch`]: when a room is open ([`launch::window`]), what a booking is and who may do what with it
 //!    ([`launch::booking`]);
-//! 3. [`prove`]: what was seen of a room ([`prove::evidence`]), what that means ([`prove::attendance`]), and what a tutor
-//!    may add ([`prove::snapshot`]);
+//! 3. [`prove`]: what was seen of a room ([`prove::evidence`]), what that means ([`prove::attendance`]), what a
+//!    lesson looked like ([`prove::insights`]), and what a tutor may add ([`prove::snapshot`]);
 //! 4. [`charge`]: what a lesson is sold as ([`charge::session`]), what it costs by its outcome
 //!    ([`charge::settlement`]), and how that is paid ([`charge::order`], [`charge::payment`],
 //!    [`charge::tab`], [`charge::retry`], [`charge::finding`]).

@@ -24,6 +24,7 @@ pub const STATEMENTS: &[(&str, &str)] = statements! {
     launch::rooms::{ENTER, ENTERED, GIVE_UP, LEAVE}
     prove::inbox::{RECORD, ATTEMPTS, POSTPONE, REPLAY}
     prove::evidence::{LOAD, APPLY}
+    prove::insights::{OF}
     prove::snapshots::{RECORD}
     charge::sessions::{FOR_BOOKING, CREATE, SEEN_BY, MARK_NO_SHOW, WITHDRAW_NO_SHOW}
     charge::settling::{CLAIM_DUE, DECIDE}

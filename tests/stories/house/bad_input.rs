@@ -6,12 +6,13 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 8] = [
     ("launch", "launch/join.json"),
     ("get-booking", "get-booking/card.json"),
     ("assign-student", "assign-student/clear.json"),
     ("create-snapshot-upload", "create-snapshot-upload/png.json"),
     ("get-recording", "get-recording/recording.json"),
+    ("get-insights", "get-insights/insights.json"),
     ("start-payment", "start-payment/mobile-money.json"),
     ("get-payment", "get-payment/payment.json"),
 ];

@@ -374,6 +374,17 @@ async fn sessions(world: &World) -> Vec<(&'static str, usize)> {
         "withdraw-no-show",
         route(world, "withdraw-no-show", withdrawals).await,
     ));
+    let mut sessions = world
+        .owner
+        .query("SELECT booking_id FROM sessions LIMIT 1", &[])
+        .await
+        .unwrap();
+    let booking: uuid::Uuid = sessions.remove(0).get(0);
+    let insights = of("get-insights/insights.json", cast.parent, booking);
+    counted.push((
+        "get-insights",
+        route(world, "get-insights", [insights.clone(), insights]).await,
+    ));
     for id in [ids[0], ids[1]] {
         world.session_passes(id).await;
     }

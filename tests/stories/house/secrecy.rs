@@ -232,6 +232,7 @@ async fn no_secret_token_name_address_or_body_appears_in_any_log() {
         ("assign-student", "assign-student/clear.json"),
         ("create-snapshot-upload", "create-snapshot-upload/png.json"),
         ("get-recording", "get-recording/recording.json"),
+        ("get-insights", "get-insights/insights.json"),
     ];
     for (name, sample) in routes {
         let function = world.function(name).await;

@@ -158,3 +158,47 @@ async fn a_webhook_is_taken_only_with_the_secret_and_with_a_good_signature_if_it
         assert_eq!(door.call(event).await.verdict(), verdict, "{body}");
     }
 }
+
+#[tokio::test]
+async fn whoever_may_not_enter_makes_nobody_forget_that_a_space_may_have_been_made() {
+    let world = World::new().await;
+    let launch = world.function("launch").await;
+    let lesson = lesson_at_pencil(&world).await;
+    world.pencilspaces.misbehave(Faults {
+        only: "spaces/create".into(),
+        lose_next: 1,
+        ..Faults::default()
+    });
+    let lost = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
+    assert_eq!(lost.verdict(), "503 provider-unavailable");
+
+    let unlink = "UPDATE profile_graph SET status = 'REVOKED'";
+    world.owner.execute(unlink, &[]).await.unwrap();
+    let payer = world.call(&launch, JOIN, world.cast.parent, &lesson).await;
+    assert_eq!(payer.verdict(), "403 guardian-link-required");
+
+    let joined = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
+    assert_eq!(joined.status, 200, "{}", joined.body);
+    assert_eq!(world.pencilspaces.spaces().len(), 1);
+}
+
+#[tokio::test]
+async fn a_vendor_that_takes_no_ids_and_no_settings_of_ours_lets_people_in_all_the_same() {
+    let world = World::new().await;
+    let launch = world.function("launch").await;
+    world.pencilspaces.behave([Quirk::RefusesExternalIds]);
+    let lesson = lesson_at_pencil(&world).await;
+    let sql = "UPDATE bookings SET recording_consent = false WHERE id = $1";
+    world.owner.execute(sql, &[&lesson.id]).await.unwrap();
+    world.pencilspaces.misbehave(Faults {
+        only: "settings".into(),
+        refuse_next: u32::MAX,
+        refuse_with: 400,
+        ..Faults::default()
+    });
+
+    for person in [world.cast.tutor, world.cast.student] {
+        let joined = world.call(&launch, JOIN, person, &lesson).await;
+        assert_eq!(joined.status, 200, "{}", joined.body);
+    }
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// because nobody moved, and `told 90` is told at that minute and not before (LiveKit shows at any time who is there).
 const PATTERNS: &str = "
      1 | T 0 - 61; L 0 - 61                      |                  | COMPLETED 60             | L K P
-     2 | T -5 - …; L 3 - …                       |                  | COMPLETED 60             | L K P
+     2 | T -5 - …; L 3 - …                       |                  | COMPLETED 60             | L K
      3 | T 0 - 20, 22 - 61; L 0 - 20, 22 - 61    |                  | COMPLETED 60             | L K P
      4 | T 0 - 50, 57 - 62; L 0 - 50, 56 - 62    |                  | COMPLETED 60             | L K P
      5 | T -12 - -10, 0 - 61; L 0 - 61           |                  | COMPLETED 60             | L K P
@@ -103,6 +103,20 @@ impl Pattern {
         }
     }
 
+    /// Pencil Spaces says nothing before a lesson is over: what no mark decides at the planned end waits until it is told
+    /// that the tutor has left.
+    fn wait_for_the_tutor_to_leave(&mut self) {
+        let mut people = self.happens.split(';');
+        let tutor = people.find_map(|stays| stays.trim().strip_prefix("T "));
+        let left: Option<i64> = tutor.and_then(|stays| stays.rsplit(" - ").next()?.parse().ok());
+
+        if let (Some(left), true) = (left, self.says != Says::Absent) {
+            for outcome in self.outcomes.iter_mut().filter(|outcome| outcome[4] == 60) {
+                outcome[4] = left.into();
+            }
+        }
+    }
+
     /// Those that a classroom can show.
     fn shown_by(classroom: Classroom) -> Vec<Self> {
         let letter = match classroom {
@@ -114,7 +128,11 @@ impl Pattern {
             .lines()
             .filter(|line| !line.trim().is_empty())
             .map(Self::read);
-        all.filter(|pattern| pattern.shown_by.contains(letter)).collect()
+        let mut shown: Vec<Self> = all.filter(|pattern| pattern.shown_by.contains(letter)).collect();
+        if classroom == Classroom::PencilSpaces {
+            shown.iter_mut().for_each(Self::wait_for_the_tutor_to_leave);
+        }
+        shown
     }
 }
 

@@ -97,7 +97,7 @@ impl Launch {
 
             let role = match entrance.booking.admit(entrance.role, self.policy, now) {
                 Ok(role) => role,
-                Err(refusal) => return Err(self.give_up(&entrance, claim, refused(refusal)).await),
+                Err(refusal) => return Err(self.turn_away(&entrance, claim, refused(refusal)).await),
             };
 
             // Either the room is there, or this call holds the claim and opens it. Anybody else waits for the
@@ -232,13 +232,27 @@ impl Launch {
         ))
     }
 
+    /// Ends the claim of somebody who may not enter. What an earlier call may have opened is still to be looked for.
+    async fn turn_away(&self, entrance: &Entrance, claim: Uuid, problem: Problem) -> Problem {
+        let classroom = self.classroom_of(entrance);
+        if entrance.was_claimed && !classroom.opens_the_same_room_again() {
+            return self.pass_on(entrance, claim, problem).await;
+        }
+        self.give_up(entrance, claim, problem).await
+    }
+
     /// Ends a claim after the vendor was asked. Where the same room would be opened again, nothing is left to know; where
     /// another would be, the next call is to look for it first.
     async fn leave(&self, guest: &Guest, claim: Uuid, problem: Problem) -> Problem {
         if guest.classroom.opens_the_same_room_again() || !guest.entrance.is_claimed {
             return self.give_up(&guest.entrance, claim, problem).await;
         }
-        let booking = guest.entrance.booking.id;
+        self.pass_on(&guest.entrance, claim, problem).await
+    }
+
+    /// Lets the next call try at once, which sees that there was one before it.
+    async fn pass_on(&self, entrance: &Entrance, claim: Uuid, problem: Problem) -> Problem {
+        let booking = entrance.booking.id;
         if let Err(error) = rooms::leave(&self.database, booking, claim, self.clock.now()).await {
             tracing::warn!(%error, "the claim ends by itself");
         }

@@ -136,6 +136,7 @@ impl ApplyClassroomEvent {
             evidence,
             asked_at: Some(asked_at),
             recordings,
+            ..Report::default()
         })
     }
 

@@ -4,7 +4,8 @@
 use crate::{ApplyClassroomEvent, NOT_CONNECTED};
 use domain::ids::BookingId;
 use domain::launch::classroom::Classroom;
-use domain::prove::evidence::{Evidence, Side};
+use domain::prove::evidence::{Did, Evidence, Side};
+use domain::prove::insights::Engagement;
 use jiff::{SignedDuration, Timestamp};
 use jobs::events::{event, whole};
 use platform::batch::JobError;
@@ -16,8 +17,6 @@ use std::collections::BTreeSet;
 use store::prove::evidence::{self, About, Report, Room};
 use store::prove::inbox::Event;
 
-/// A lesson may still go on for so long after its planned end.
-const STILL_GOING_ON: SignedDuration = SignedDuration::from_mins(5);
 /// For so long after a lesson the vendor may still be counting it.
 const COUNTS_FOR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -97,8 +96,7 @@ impl ApplyClassroomEvent {
         Ok(())
     }
 
-    /// What the vendor has counted, of the session that it says is ready and of those that are known, or of all that it
-    /// lists where none is known.
+    /// What the vendor has counted of the space's sessions.
     pub(crate) async fn report_of_pencilspaces(
         &self,
         room: &Room,
@@ -108,43 +106,67 @@ impl ApplyClassroomEvent {
         let asked_at = self.clock.now();
 
         let asked = sessions(vendor, room, ready).await?;
-        let (mut evidence, mut are_counted) = (Evidence::default(), !asked.is_empty());
+        let mut is_ready_there = ready.is_none();
+        let (mut evidence, mut engagement) = (Evidence::default(), Engagement::default());
+        let mut are_counted = !asked.is_empty();
         for session in asked {
-            match vendor.session(&room.id, &session).await? {
-                Some(counted) => evidence.merge(pencilspaces::analysed(&counted, &room.evidence)),
-                None => are_counted = false,
+            let counted = vendor.session(&room.id, &session).await?;
+            is_ready_there |= counted.is_some() && ready == Some(session.as_str());
+            match counted {
+                Some(counted) => {
+                    evidence.merge(pencilspaces::analysed(&counted, &room.evidence));
+                    for attendee in counted.attendees {
+                        engagement.add(attendee.user, attendee.measured);
+                    }
+                }
+                None => are_counted &= is_before(room, &session),
             }
+        }
+
+        if !is_ready_there {
+            return Err(JobError::Transient(
+                "the vendor does not show what it has told of",
+            ));
         }
 
         Ok(Report {
             evidence,
+            engagement,
             asked_at: is_an_answer(room, are_counted, asked_at).then_some(asked_at),
             ..Report::default()
         })
     }
 }
 
-/// Whether what the vendor says now is its word on the lesson. While that goes on there is nothing to say yet. Afterwards
-/// it counts for some minutes, and says nothing of what it has not counted; of a lesson that it has not heard of in an
-/// hour it will not.
+/// Whether what the vendor says now is its word on the lesson: it has counted all of it. Of a lesson that it has not heard
+/// of an hour after its end it never will.
 fn is_an_answer(room: &Room, are_counted: bool, now: Timestamp) -> bool {
-    let Some(schedule) = room.schedule else {
-        return are_counted;
-    };
-    let since_end = now.duration_since(schedule.ends_at());
-    are_counted || since_end < STILL_GOING_ON || (since_end > COUNTS_FOR && room.evidence.spans.is_empty())
+    let heard_of_none = room.evidence.spans.is_empty();
+    let is_long_over = room
+        .schedule
+        .is_some_and(|schedule| now.duration_since(schedule.ends_at()) > COUNTS_FOR);
+    are_counted || (heard_of_none && is_long_over)
 }
 
-/// The vendor's ids of the sessions that are asked for.
+/// Whether everybody had left a session before the lesson began: nobody waits for what is counted of it.
+fn is_before(room: &Room, session: &str) -> bool {
+    let Some(schedule) = room.schedule else {
+        return false;
+    };
+    let told = room.evidence.marks.iter().filter(|mark| mark.span == session);
+    let latest = told.max_by_key(|mark| (mark.at, mark.did));
+    latest.is_some_and(|mark| mark.did == Did::Left && mark.at < schedule.starts_at())
+}
+
+/// The vendor's ids of the sessions that are asked for: those that are known, the one that it says is ready, and those
+/// that it lists.
 async fn sessions(
     vendor: &PencilSpaces,
     room: &Room,
     ready: Option<&str>,
 ) -> Result<BTreeSet<String>, JobError> {
-    let known = room.evidence.spans.keys().cloned();
-    let asked: BTreeSet<String> = known.chain(ready.map(ToOwned::to_owned)).collect();
-    if asked.is_empty() {
-        return Ok(vendor.sessions(&room.id).await?.into_iter().collect());
-    }
+    let mut asked: BTreeSet<String> = vendor.sessions(&room.id).await?.into_iter().collect();
+    asked.extend(room.evidence.spans.keys().cloned());
+    asked.extend(ready.map(ToOwned::to_owned));
     Ok(asked)
 }

@@ -315,9 +315,7 @@ impl Facts<'_> {
     fn counts(&self, span: &str, stay: &Stay) -> bool {
         let starts_at = self.session.schedule.starts_at();
         let reaches_in = match stay.until {
-            Until::Left => stay.to > starts_at,
-            // When it ended is not known: it may have been before this hour.
-            Until::GoneBy => stay.to > starts_at && self.is_of_this_time(stay.from),
+            Until::Left | Until::GoneBy => stay.to > starts_at,
             Until::Idled => stay.to > starts_at || self.is_of_this_time(stay.from),
             Until::Unsure | Until::Running => {
                 self.is_of_this_time(stay.from)
@@ -325,6 +323,16 @@ impl Facts<'_> {
             }
         };
         reaches_in && stay.from < self.session.window().closes_at
+    }
+
+    /// What counts of one person's stays, of whom these marks are. When a stay ended that nobody saw end is not known: it
+    /// counts only if it began in this hour, or they were seen in it.
+    fn counts_of(&self, span: &str, marks: &[&Mark], stay: &Stay) -> bool {
+        let mut seen = marks.iter().filter(|mark| mark.did != Did::Gone);
+        let is_known_of = stay.until != Until::GoneBy
+            || self.is_of_this_time(stay.from)
+            || seen.any(|mark| self.is_of_this_time(mark.at));
+        is_known_of && self.counts(span, stay)
     }
 
     /// Whether it is not before anybody could enter this lesson's room, give or take a gap.
@@ -397,7 +405,7 @@ impl Facts<'_> {
     fn tells_people(&self) -> bool {
         let is_timed = |untimed: &Mark| {
             self.marks_in(&untimed.span)
-                .any(|mark| mark.who == untimed.who && mark.did != Did::WasThere)
+                .any(|mark| mark.who == untimed.who && !matches!(mark.did, Did::WasThere | Did::Gone))
         };
         let is_told = |id: &String| {
             let mut marks = self.marks_in(id).peekable();
@@ -423,7 +431,7 @@ impl Facts<'_> {
                 .collect();
             for person in marks.chunk_by(|one, next| one.who == next.who) {
                 let theirs = self.stays_of(id, span, person);
-                stays.extend(theirs.into_iter().filter(|stay| self.counts(id, stay)));
+                stays.extend(theirs.into_iter().filter(|stay| self.counts_of(id, person, stay)));
             }
         }
         if side == Side::Learner {

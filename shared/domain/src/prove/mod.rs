@@ -2,4 +2,5 @@
 
 pub mod attendance;
 pub mod evidence;
+pub mod insights;
 pub mod snapshot;

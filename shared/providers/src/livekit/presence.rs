@@ -95,6 +95,11 @@ pub fn seen(
         let (did, at) = came.unwrap_or((Did::WasThere, live.made_at));
         if did != Did::Came || !has_come(known, &person.sid) {
             evidence.marks.insert(mark(&live.sid, &person.sid, did, at));
+        } else {
+            // Still there, which counts for the hour in which it is seen.
+            evidence
+                .marks
+                .insert(mark(&live.sid, &person.sid, Did::WasThere, asked_at));
         }
         name(&mut evidence, &person.sid, &person.identity, &side_of);
     }

@@ -3,6 +3,7 @@
 use super::api::PencilSpaces;
 use super::webhook::instant;
 use domain::ids::RoomId;
+use domain::prove::insights::Measured;
 use jiff::Timestamp;
 use platform::outbound::VendorError;
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Attendee {
     pub came_at: Timestamp,
     /// When they left last; `None` if the vendor does not know.
     pub left_at: Option<Timestamp>,
+    /// What was measured of them.
+    pub measured: Measured,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +40,8 @@ pub struct Attendee {
 struct Answer {
     session_id: String,
     space_id: RoomId,
+    #[serde(default)]
+    status: String,
     #[serde(default)]
     session_start_time: Value,
     #[serde(default)]
@@ -55,11 +60,18 @@ struct Row {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AttendeeAnswer {
+    #[serde(default)]
     user_id: String,
     #[serde(default)]
     time_joined: Value,
     #[serde(default)]
     time_left: Value,
+    #[serde(default)]
+    space_duration: Value,
+    #[serde(default)]
+    space_duration_in_background: Value,
+    #[serde(default)]
+    speaking_time: Value,
 }
 
 impl PencilSpaces {
@@ -85,6 +97,10 @@ impl PencilSpaces {
 
 impl Answer {
     fn read(self) -> Option<Session> {
+        // What it is still counting it may show all the same.
+        if matches!(self.status.as_str(), "ongoing" | "processing") {
+            return None;
+        }
         let began_at = instant(&self.session_start_time)?;
         let ended_at = instant(&self.session_end_time).map(|end| end.max(began_at));
         let attendees = self.attendees.unwrap_or_default().into_iter();
@@ -100,11 +116,24 @@ impl Answer {
 
 impl AttendeeAnswer {
     fn read(self) -> Option<Attendee> {
-        let came_at = instant(&self.time_joined)?;
+        let came_at = instant(&self.time_joined).filter(|_| !self.user_id.is_empty())?;
         Some(Attendee {
             user: self.user_id,
             came_at,
             left_at: instant(&self.time_left).map(|left| left.max(came_at)),
+            measured: Measured {
+                there: seconds(&self.space_duration),
+                in_background: seconds(&self.space_duration_in_background),
+                speaking: seconds(&self.speaking_time),
+            },
         })
     }
+}
+
+/// A length of time in whole seconds; `None` for what is none.
+fn seconds(length: &Value) -> Option<u32> {
+    let whole = length
+        .as_u64()
+        .or_else(|| format!("{:.0}", length.as_f64()?).parse().ok())?;
+    u32::try_from(whole).ok()
 }

@@ -21,7 +21,7 @@ use url::Url;
 /// How many rows a page of a list has; the vendor gives no more.
 const PAGE: u32 = 100;
 /// How many pages are read to find one row. Whether the vendor filters as it is asked is not known.
-const MOST_PAGES: u32 = 20;
+const MOST_PAGES: usize = 20;
 
 /// Where Pencil Spaces is called, and with which key.
 pub struct PencilSpacesConfig {
@@ -141,13 +141,17 @@ impl PencilSpaces {
     /// sent: it would tie the person to whatever account the vendor has for it.
     pub async fn make_account(&self, account: &Account<'_>) -> Result<String, VendorError> {
         let name = account.name.trim();
-        let body = json!({
-            "name": if name.is_empty() { "Participant" } else { name },
-            "userRole": Account::kind(account.role),
-            "externalId": account.profile,
-        });
-        let made: User = self.post("users/createAPIUser", &body).await?;
-        Ok(made.id)
+        let name = if name.is_empty() { "Participant" } else { name };
+        let kind = Account::kind(account.role);
+        let plain = json!({"name": name, "userRole": kind});
+        let named = json!({"name": name, "userRole": kind, "externalId": account.profile});
+
+        let made = match self.post::<User>("users/createAPIUser", &named).await {
+            // Some have seen it refuse our ids. What it refuses it has not made.
+            Err(VendorError::Permanent { .. }) => self.post("users/createAPIUser", &plain).await,
+            made => made,
+        };
+        Ok(made?.id)
     }
 
     /// The account that an earlier call has made, whose answer was lost; `None` if the list shows none.
@@ -230,37 +234,37 @@ impl PencilSpaces {
         filter: &Value,
         is_wanted: impl Fn(&T) -> bool,
     ) -> Result<Option<T>, VendorError> {
-        for page in 1..=MOST_PAGES {
+        let first: Page<T> = self.page(list, filter, 1).await?;
+        let pages = first.total_pages.unwrap_or(1);
+        if let Some(found) = first.results.into_iter().find(&is_wanted) {
+            return Ok(Some(found));
+        }
+
+        // What was made just now is on the last page.
+        for page in (2..=pages).rev().take(MOST_PAGES) {
             let answer: Page<T> = self.page(list, filter, page).await?;
-            let is_last = answer.results.is_empty() || answer.total_pages.is_some_and(|pages| page >= pages);
             if let Some(found) = answer.results.into_iter().find(&is_wanted) {
                 return Ok(Some(found));
             }
-            if is_last {
-                return Ok(None);
-            }
         }
-        tracing::warn!(list, "the vendor's list is longer than is read");
         Ok(None)
     }
 
-    /// Every row of a list that is wanted, as far as it is read.
+    /// Every row of a list that is wanted, of the first page and the last ones.
     pub(super) async fn all<T: DeserializeOwned>(
         &self,
         list: &str,
         filter: &Value,
         is_wanted: impl Fn(&T) -> bool,
     ) -> Result<Vec<T>, VendorError> {
-        let mut wanted = Vec::new();
-        for page in 1..=MOST_PAGES {
+        let first: Page<T> = self.page(list, filter, 1).await?;
+        let pages = first.total_pages.unwrap_or(1);
+        let mut wanted: Vec<T> = first.results.into_iter().filter(&is_wanted).collect();
+
+        for page in (2..=pages).rev().take(MOST_PAGES) {
             let answer: Page<T> = self.page(list, filter, page).await?;
-            let is_last = answer.results.is_empty() || answer.total_pages.is_some_and(|pages| page >= pages);
             wanted.extend(answer.results.into_iter().filter(&is_wanted));
-            if is_last {
-                return Ok(wanted);
-            }
         }
-        tracing::warn!(list, "the vendor's list is longer than is read");
         Ok(wanted)
     }
 

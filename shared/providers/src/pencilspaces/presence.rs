@@ -4,8 +4,7 @@
 use super::analytics::{Attendee, Session};
 use super::webhook::{Told, What};
 use domain::prove::evidence::{Did, Evidence, Mark, Side, Span};
-use jiff::Timestamp;
-use std::collections::BTreeSet;
+use jiff::{SignedDuration, Timestamp};
 
 /// What one event shows of somebody who is on this `side`; `None` if that is not known.
 pub fn told(told: &Told, side: Option<Side>) -> Evidence {
@@ -37,22 +36,43 @@ pub fn analysed(session: &Session, known: &Evidence) -> Evidence {
         .insert(session.id.clone(), span(session.began_at, ended_at));
 
     for attendee in &session.attendees {
-        let tabs = tabs_of(known, &session.id, &attendee.user);
-        if tabs.is_empty() {
-            let note = |did, at| mark(&session.id, &attendee.user, did, at);
-            evidence.marks.insert(note(Did::Came, attendee.came_at));
-            evidence
-                .marks
-                .extend(left(attendee, ended_at).map(|at| note(Did::Left, at)));
+        let left_at = left(attendee, ended_at);
+        let note = |who: &str, did, at| mark(&session.id, who, did, at);
+        let told = told_of(known, &session.id, &attendee.user);
+
+        for tab in told.iter().map(|mark| mark.who.as_str()) {
+            evidence.marks.extend(left_at.map(|at| note(tab, Did::Gone, at)));
         }
-        for tab in tabs {
-            let gone_at = left(attendee, ended_at);
+        // Of a coming that nobody told, and of a return after the last departure that anybody told.
+        let since = told_until(&told).map_or(Some(attendee.came_at), |until| {
+            left_at
+                .filter(|left_at| left_at.duration_since(until) > CLOSE)
+                .map(|_| until)
+        });
+        if let Some(since) = since {
+            evidence.marks.insert(note(&attendee.user, Did::Came, since));
             evidence
                 .marks
-                .extend(gone_at.map(|at| mark(&session.id, tab, Did::Gone, at)));
+                .extend(left_at.map(|at| note(&attendee.user, Did::Left, at)));
         }
     }
     evidence
+}
+
+/// Times that are no further apart are one: the vendor takes them in two places.
+const CLOSE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Until when what was told of somebody's tabs says that they were there; `None` if it does not say that they came. A tab
+/// that has not left is there until the end.
+fn told_until(told: &[&Mark]) -> Option<Timestamp> {
+    let did = |tab: &str, did| told.iter().any(|mark| mark.who == tab && mark.did == did);
+    let came = told.iter().filter(|mark| mark.did == Did::Came);
+    if came.clone().any(|mark| !did(&mark.who, Did::Left)) {
+        return Some(Timestamp::MAX);
+    }
+    came.clone().next()?;
+    let left = told.iter().filter(|mark| mark.did == Did::Left);
+    left.map(|mark| mark.at).max()
 }
 
 /// When somebody was not in the session any more.
@@ -65,14 +85,11 @@ fn tab_of(user: &str, tab: &str) -> String {
     format!("{user}/{tab}")
 }
 
-/// The tabs of one person of which the session's events told.
-fn tabs_of<'a>(known: &'a Evidence, session: &str, user: &str) -> BTreeSet<&'a str> {
+/// What the session's events told of one person's tabs.
+fn told_of<'a>(known: &'a Evidence, session: &str, user: &str) -> Vec<&'a Mark> {
     let theirs = tab_of(user, "");
     let marks = known.marks.iter().filter(|mark| mark.span == session);
-    marks
-        .map(|mark| mark.who.as_str())
-        .filter(|who| who.starts_with(&theirs))
-        .collect()
+    marks.filter(|mark| mark.who.starts_with(&theirs)).collect()
 }
 
 fn span(began_at: Timestamp, ended_at: Option<Timestamp>) -> Span {

@@ -3,7 +3,6 @@
 
 use super::api::{MemberRole, PencilSpaces, PencilSpacesConfig, Space};
 use crate::classrooms::{Room, RoomError, Visitor, WayIn};
-use domain::people::Role;
 use platform::config::Env;
 use platform::outbound::VendorError;
 use std::ops::Deref;
@@ -33,10 +32,9 @@ impl PencilRooms {
         let account = visitor.account.ok_or(RoomError::Configuration)?;
         let space = self.space_for(room).await?;
 
-        if !space.records_as(room.record) {
-            self.set_recording(&space.id, room.record).await?;
-        }
         self.seat(&space, visitor, account).await?;
+        self.keep_from_recording(&space, room.record).await?;
+        self.replace_tutors(&space, visitor, account).await;
 
         Ok(WayIn {
             personal_url: self.link(account, &without_navigation(&space.link)).await?,
@@ -63,40 +61,53 @@ impl PencilRooms {
     /// Sees to it that the visitor may do in the space what they are to do. The vendor refuses to add whoever is in it by
     /// now, as somebody is whose other Join was quicker: then the space is read again.
     async fn seat(&self, space: &Space, visitor: &Visitor<'_>, account: &str) -> Result<(), VendorError> {
-        let changes = changes(space, visitor.role, account);
-        if changes.is_empty() {
+        let role = MemberRole::of(visitor.role);
+        if space.role_of(account) == Some(role) {
             return Ok(());
         }
-        let refused = match self.set_members(space, &changes).await {
+        let refused = match self.set_members(space, &[(account, role)]).await {
             Err(error @ VendorError::Permanent { .. }) => error,
             done => return done,
         };
 
         let now = self.space(&space.id).await?;
-        let left = self::changes(&now, visitor.role, account);
-        if left.is_empty() {
+        if now.role_of(account) == Some(role) {
             return Ok(());
         }
         tracing::warn!(error = %refused, "the space has changed meanwhile");
-        self.set_members(&now, &left).await
-    }
-}
-
-/// What is to be changed of a space for somebody who enters it. Nobody else leads beside a tutor: one who has been replaced
-/// takes part like anybody.
-fn changes<'a>(space: &'a Space, role: Role, account: &'a str) -> Vec<(&'a str, MemberRole)> {
-    let role = MemberRole::of(role);
-    let mut changes = Vec::new();
-    if space.role_of(account) != Some(role) {
-        changes.push((account, role));
+        self.set_members(&now, &[(account, role)]).await
     }
 
-    if role == MemberRole::Host {
+    /// Says anew that the space may not be recorded, unless the vendor shows that it knows. It was told so when the space was
+    /// made. A vendor that refuses has no such setting for this account, and so nothing that records by itself.
+    async fn keep_from_recording(&self, space: &Space, record: bool) -> Result<(), VendorError> {
+        if record || space.records_as(record) {
+            return Ok(());
+        }
+        match self.set_recording(&space.id, record).await {
+            Err(error @ (VendorError::Permanent { .. } | VendorError::Barred { .. })) => {
+                tracing::error!(%error, "the vendor does not take that a space may not be recorded");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Nobody else leads beside the tutor who comes in: one who has been replaced takes part like anybody. Should that fail,
+    /// the lesson is held all the same.
+    async fn replace_tutors(&self, space: &Space, visitor: &Visitor<'_>, account: &str) {
+        if MemberRole::of(visitor.role) != MemberRole::Host {
+            return;
+        }
         let is_replaced = |id: &&str| *id != account && space.owner_id.as_deref() != Some(*id);
         let hosts = space.hosts.iter().map(|host| host.user_id.as_str());
-        changes.extend(hosts.filter(is_replaced).map(|id| (id, MemberRole::Participant)));
+        for host in hosts.filter(is_replaced) {
+            let replaced = self.set_members(space, &[(host, MemberRole::Participant)]).await;
+            if let Err(error) = replaced {
+                tracing::warn!(%error, "somebody else still leads in the space");
+            }
+        }
     }
-    changes
 }
 
 /// The page without the vendor's own navigation, which leads out of the lesson.

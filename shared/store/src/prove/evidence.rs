@@ -7,6 +7,7 @@ use domain::ids::{BookingId, ProfileId, RoomId};
 use domain::launch::classroom::Classroom;
 use domain::launch::window::Schedule;
 use domain::prove::evidence::Evidence;
+use domain::prove::insights::Engagement;
 use jiff::Timestamp;
 use platform::database::{Database, DatabaseError, Param, column};
 use serde_json::Value;
@@ -151,6 +152,8 @@ pub struct Report {
     pub asked_at: Option<Timestamp>,
     /// The addresses at which recordings are asked for, by the ids of their spans.
     pub recordings: BTreeMap<String, String>,
+    /// What the provider has measured of people in the whole lesson; empty if it measured nothing.
+    pub engagement: Engagement,
 }
 
 /// Merges what the provider said; `false` if there is no such booking, or the event was applied before.
@@ -168,6 +171,7 @@ pub async fn apply(
         as_json(&report.evidence)
     };
     let recordings = as_json(&report.recordings);
+    let engagement = (report.engagement != Engagement::default()).then(|| as_json(&report.engagement));
 
     // The parameters are references, so the NULLs for a missing event need a place to live.
     let nothing: (Option<&str>, Option<Timestamp>, Option<Value>) = (None, None, None);
@@ -188,6 +192,7 @@ pub async fn apply(
         (&evidence as _, Type::JSONB),
         (&report.asked_at as _, Type::TIMESTAMPTZ),
         (&recordings as _, Type::JSONB),
+        (&engagement as _, Type::JSONB),
     ]);
 
     let row = database

@@ -2,4 +2,5 @@
 
 pub mod evidence;
 pub mod inbox;
+pub mod insights;
 pub mod snapshots;

@@ -21,6 +21,7 @@
 --   $8   evidence, or '{}': the provider said nothing of the room
 --   $9   when the provider was asked, or NULL: it was not asked
 --   $10  addresses at which the recordings are asked for, as a JSON object by the ids of their spans
+--   $11  what the provider has measured of people, as JSON, or NULL: nothing; it stands for all that it measured before
 
 WITH
     -- Records the event as applied, if there is one. An event that had to wait or was parked has its row already, and
@@ -100,6 +101,7 @@ WITH
             meeting_started_at = s.began_at,
             meeting_ended_at = s.ended_at,
             duration_actual = s.seconds,
+            engagement_metrics = coalesce($11, b.engagement_metrics),
             recording_url = CASE
                 WHEN b.recording_consent THEN coalesce($10::jsonb ->> s.recorded, b.recording_url)
             END
