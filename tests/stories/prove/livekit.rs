@@ -206,6 +206,22 @@ async fn a_departure_that_was_never_told_is_seen_when_the_vendor_is_asked() {
     }
 }
 
+#[tokio::test]
+async fn a_lesson_whose_session_is_made_when_it_has_begun_is_asked_about_while_it_goes_on() {
+    let world = World::proving().await;
+    let (launch, reconcile) = (world.function("launch").await, world.function("reconcile").await);
+    let lesson = lesson_at_livekit(&world).await;
+    let joined = world.call(&launch, JOIN, world.cast.tutor, &lesson).await;
+    assert_eq!(joined.status, 200, "{}", joined.body);
+
+    reconcile.invoke(json!({})).await.unwrap();
+
+    let sql =
+        "SELECT ask_at < scheduled_start_at + interval '15 minutes' FROM sessions WHERE booking_id = $1";
+    let row = world.owner.query_one(sql, &[&lesson.id]).await.unwrap();
+    assert!(row.get::<_, bool>(0), "it is asked about only when it is over");
+}
+
 // Who is somebody -------------------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -44,8 +44,8 @@ WITH
         FOR NO KEY UPDATE
     ),
 
-    -- Makes the session, unless the booking has one. Its charge is due, and its provider is asked first, at the
-    -- planned end. People may have met before the session is made, so it begins with the evidence that the booking
+    -- Makes the session, unless the booking has one. Its charge is due at the planned end, and its provider is asked
+    -- first then, or while the lesson goes on if it keeps no record. People may have met before the session is made, so it begins with the evidence that the booking
     -- has.
     made AS (
         INSERT INTO sessions (
@@ -68,7 +68,7 @@ WITH
             $12,
             $7,
             due_once_asked($7, $14),
-            $7,
+            next_question(coalesce(classroom, $5), greatest($6, $14), $7),
             evidence,
             $13
         FROM booking

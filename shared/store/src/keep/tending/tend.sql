@@ -31,8 +31,8 @@ WITH
         FOR NO KEY UPDATE SKIP LOCKED
     ),
 
-    -- Makes their sessions, one for a booking, since `booking_id` is unique. The charge is due, and the provider is
-    -- asked first, at the planned end. People may have met before the session is made, so it begins with the evidence
+    -- Makes their sessions, one for a booking, since `booking_id` is unique. The charge is due at the planned end, and the
+    -- provider is asked first then, or while the lesson goes on if it keeps no record. People may have met before the session is made, so it begins with the evidence
     -- that the booking has.
     made AS (
         INSERT INTO sessions (
@@ -55,7 +55,7 @@ WITH
             price_currency,
             ends_at,
             due_once_asked(ends_at, $1),
-            ends_at,
+            next_question(coalesce(classroom, $3), greatest(session_start_time, $1), ends_at),
             evidence,
             $6
         FROM wanted
