@@ -13,7 +13,7 @@ use platform::invocation;
 use platform::outbound::VendorError;
 use platform::queue::Envelope;
 use providers::pencilspaces::{self, PencilSpaces, Told, What};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use store::prove::evidence::{self, About, Report, Room};
 use store::prove::inbox::Event;
 
@@ -154,8 +154,14 @@ fn is_before(room: &Room, session: &str) -> bool {
         return false;
     };
     let told = room.evidence.marks.iter().filter(|mark| mark.span == session);
-    let latest = told.max_by_key(|mark| (mark.at, mark.did));
-    latest.is_some_and(|mark| mark.did == Did::Left && mark.at < schedule.starts_at())
+    let mut latest = BTreeMap::new();
+    for mark in told {
+        let of_theirs = latest.entry(&mark.who).or_insert((mark.at, mark.did));
+        *of_theirs = (*of_theirs).max((mark.at, mark.did));
+    }
+
+    let has_left = |(at, did): &(Timestamp, Did)| *did == Did::Left && *at < schedule.starts_at();
+    !latest.is_empty() && latest.values().all(has_left)
 }
 
 /// The vendor's ids of the sessions that are asked for: those that are known, the one that it says is ready, and those

@@ -78,14 +78,14 @@ impl PencilRooms {
         self.set_members(&now, &[(account, role)]).await
     }
 
-    /// Says anew that the space may not be recorded, unless the vendor shows that it knows. It was told so when the space was
-    /// made. A vendor that refuses has no such setting for this account, and so nothing that records by itself.
+    /// Says anew that the space may not be recorded, unless the vendor shows that it knows. A vendor that refuses has no such
+    /// setting for this account, and so nothing that records by itself; unless it shows that it is set to record.
     async fn keep_from_recording(&self, space: &Space, record: bool) -> Result<(), VendorError> {
         if record || space.records_as(record) {
             return Ok(());
         }
         match self.set_recording(&space.id, record).await {
-            Err(error @ (VendorError::Permanent { .. } | VendorError::Barred { .. })) => {
+            Err(error @ VendorError::Permanent { .. }) if !space.records_as(true) => {
                 tracing::error!(%error, "the vendor does not take that a space may not be recorded");
                 Ok(())
             }
