@@ -9,12 +9,24 @@ use crate::ids::Ids;
 use crate::outbox::Routes;
 use crate::problem::Problem;
 use crate::queue::{Envelope, Queue};
+use crate::secrets::SecretError;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
 /// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 256 * 1024;
+
+/// Why a delivery is not taken.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Our secret is out of reach: try again.
+    Secret(SecretError),
+    /// It is not the provider's, for this reason.
+    NotTheirs(&'static str),
+    /// It is, and says nothing that can be read.
+    Unreadable,
+}
 
 /// The door of one provider: what its webhook function does after it has verified a delivery.
 pub struct Door {
@@ -73,6 +85,15 @@ impl Door {
             "webhook-not-authentic",
             "Not authentic.",
         )
+    }
+
+    /// The answer to a delivery that is not taken.
+    pub fn turned_away(&self, refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Secret(error) => error.into(),
+            Refusal::NotTheirs(reason) => self.refused(reason),
+            Refusal::Unreadable => Self::unreadable(),
+        }
     }
 
     /// The answer 400, for a delivery that is authentic but is no event.

@@ -92,7 +92,8 @@ impl Classrooms {
         })
     }
 
-    /// Opens the room for this visitor, or opens it again. Safe to repeat: a booking has one room in each classroom.
+    /// Opens the room for this visitor, or opens it again. Safe to repeat where
+    /// [`Classroom::opens_the_same_room_again`]; elsewhere `room` says what may be there already.
     pub async fn let_in(
         &self,
         classroom: Classroom,

@@ -1,5 +1,5 @@
 //! Applies what a classroom's provider tells, which the door has verified, and asks it without being told. Where the
-//! provider keeps a record, that is asked, whatever an event says; where it keeps none, its sealed events are the record.
+//! provider keeps a record, that is asked, whatever an event says; where it keeps none, its events are the record.
 //! What was seen is merged into the booking and its session. May run any number of times for the same event, in any order and side by side; the end state is the
 //! same.
 

@@ -13,7 +13,7 @@ use platform::config::{ConfigError, Env};
 use platform::invocation;
 use platform::problem::Problem;
 use platform::webhook::Door;
-use providers::livekit::{self, Refusal, Seals, Told, read_webhook};
+use providers::livekit::{self, Seals, Told, read_webhook};
 use serde_json::json;
 
 struct WebhookLiveKit {
@@ -40,11 +40,7 @@ impl WebhookLiveKit {
 
         read_webhook(&self.seals, token, &body, now)
             .await
-            .map_err(|refusal| match refusal {
-                Refusal::Secret(error) => error.into(),
-                Refusal::NotTheirs(reason) => self.door.refused(reason),
-                Refusal::Unreadable => Door::unreadable(),
-            })
+            .map_err(|refusal| self.door.turned_away(refusal))
     }
 }
 

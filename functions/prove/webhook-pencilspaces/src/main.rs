@@ -12,7 +12,7 @@ use platform::config::{ConfigError, Env};
 use platform::problem::Problem;
 use platform::secrets::Secret;
 use platform::webhook::Door;
-use providers::pencilspaces::{self, Refusal, read_webhook};
+use providers::pencilspaces::{self, read_webhook};
 
 struct WebhookPencilSpaces {
     secret: Secret,
@@ -26,11 +26,7 @@ impl Route for WebhookPencilSpaces {
         let (bearer, signature) = (header("authorization"), header("x-pencil-signature"));
 
         let told = read_webhook(&self.secret, bearer, signature, &body, self.door.clock().now()).await;
-        let told = told.map_err(|refusal| match refusal {
-            Refusal::Secret(error) => error.into(),
-            Refusal::NotTheirs(reason) => self.door.refused(reason),
-            Refusal::Unreadable => Door::unreadable(),
-        })?;
+        let told = told.map_err(|refusal| self.door.turned_away(refusal))?;
         self.door.take(&told).await
     }
 }

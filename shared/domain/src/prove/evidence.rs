@@ -32,6 +32,18 @@ pub struct Span {
     pub is_recorded: bool,
 }
 
+impl Span {
+    /// A stretch of which nothing more is known than when it began, and when it ended if it has.
+    pub fn new(began_at: Timestamp, ended_at: Option<Timestamp>) -> Self {
+        Self {
+            began_at,
+            ended_at,
+            is_idled: false,
+            is_recorded: false,
+        }
+    }
+}
+
 /// Whose side a person in the room is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +98,18 @@ pub struct Mark {
     pub did: Did,
     /// When, by the clock of whoever saw it.
     pub at: Timestamp,
+}
+
+impl Mark {
+    /// What `who`, by the provider's id, did in a span.
+    pub fn new(span: &str, who: &str, did: Did, at: Timestamp) -> Self {
+        Self {
+            span: span.to_owned(),
+            who: who.to_owned(),
+            did,
+            at,
+        }
+    }
 }
 
 /// Everything known of one booking's room.

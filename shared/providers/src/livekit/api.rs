@@ -22,7 +22,7 @@ const CALL_LASTS: SignedDuration = SignedDuration::from_mins(5);
 pub struct LiveKitConfig {
     /// `https://<project>.livekit.cloud/`, a server of one's own, or the simulator's.
     pub(super) base_url: Url,
-    pub(super) keys: Keys,
+    keys: Keys,
 }
 
 impl LiveKitConfig {
@@ -115,8 +115,13 @@ impl LiveKit {
         Self { config }
     }
 
-    /// Makes the room, or keeps the one of that name that is live. It stays until `until`, whoever leaves it: a lesson
-    /// in which everybody drops out for a minute is one room.
+    /// The keys in force, which sign the tokens of visitors, too.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.config.keys
+    }
+
+    /// Makes the room, or keeps the one of that name that is live. It stays at least until `until`, whoever leaves it: a
+    /// lesson in which everybody drops out for a minute is one room.
     pub async fn keep_room(
         &self,
         room: &RoomId,

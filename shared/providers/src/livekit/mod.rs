@@ -10,7 +10,7 @@ mod webhook;
 pub use api::{LiveKit, LiveKitConfig, LiveRoom, Present};
 pub use presence::{seen, told};
 pub use rooms::LiveKitRooms;
-pub use webhook::{Participant, Refusal, Seals, Told, What, read_webhook};
+pub use webhook::{Participant, Seals, Told, What, read_webhook};
 
 use serde::{Deserialize, Deserializer};
 

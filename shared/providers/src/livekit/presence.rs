@@ -52,8 +52,8 @@ pub fn told(told: &Told, known: &Evidence, side_of: impl Fn(ProfileId) -> Side) 
         }
         // The first coming comes first.
         let begun = evidence.spans.entry(told.room.clone());
-        begun.or_insert_with(|| span(at, None));
-        evidence.marks.insert(mark(&told.room, &who.sid, *did, at));
+        begun.or_insert_with(|| Span::new(at, None));
+        evidence.marks.insert(Mark::new(&told.room, &who.sid, *did, at));
         name(&mut evidence, &who.sid, &who.identity, &side_of);
     }
     evidence
@@ -86,7 +86,7 @@ pub fn seen(
     if is_visited {
         let first = present.iter().filter_map(|person| person.joined_at).min();
         let began_at = first.or(known.spans.get(&live.sid).map(|span| span.began_at));
-        let begun = span(began_at.unwrap_or(live.made_at), None);
+        let begun = Span::new(began_at.unwrap_or(live.made_at), None);
         evidence.spans.insert(live.sid.clone(), begun);
     }
 
@@ -94,19 +94,21 @@ pub fn seen(
         let came = person.joined_at.map(|at| (Did::Came, at));
         let (did, at) = came.unwrap_or((Did::WasThere, live.made_at));
         if did != Did::Came || !has_come(known, &person.sid) {
-            evidence.marks.insert(mark(&live.sid, &person.sid, did, at));
+            evidence.marks.insert(Mark::new(&live.sid, &person.sid, did, at));
         } else {
             // Still there, which counts for the hour in which it is seen.
             evidence
                 .marks
-                .insert(mark(&live.sid, &person.sid, Did::WasThere, asked_at));
+                .insert(Mark::new(&live.sid, &person.sid, Did::WasThere, asked_at));
         }
         name(&mut evidence, &person.sid, &person.identity, &side_of);
     }
 
     for stay in still_open(known, &live.sid) {
         if present.iter().all(|person| person.sid != stay) {
-            evidence.marks.insert(mark(&live.sid, stay, Did::Gone, asked_at));
+            evidence
+                .marks
+                .insert(Mark::new(&live.sid, stay, Did::Gone, asked_at));
         }
     }
     evidence
@@ -116,9 +118,9 @@ pub fn seen(
 fn close(evidence: &mut Evidence, known: &Evidence, (room, begun): (&String, Span), at: Timestamp) {
     evidence
         .spans
-        .insert(room.clone(), span(begun.began_at, Some(at)));
+        .insert(room.clone(), Span::new(begun.began_at, Some(at)));
     for stay in still_open(known, room) {
-        evidence.marks.insert(mark(room, stay, Did::Gone, at));
+        evidence.marks.insert(Mark::new(room, stay, Did::Gone, at));
     }
 }
 
@@ -144,24 +146,6 @@ fn still_open<'a>(known: &'a Evidence, room: &str) -> BTreeSet<&'a str> {
         those.map(|mark| mark.who.as_str()).collect::<BTreeSet<_>>()
     };
     &did(|did| did == Did::Came) - &did(|did| matches!(did, Did::Left | Did::Gone))
-}
-
-fn mark(room: &str, stay: &str, did: Did, at: Timestamp) -> Mark {
-    Mark {
-        span: room.to_owned(),
-        who: stay.to_owned(),
-        did,
-        at,
-    }
-}
-
-fn span(began_at: Timestamp, ended_at: Option<Timestamp>) -> Span {
-    Span {
-        began_at,
-        ended_at,
-        is_idled: false,
-        is_recorded: false,
-    }
 }
 
 /// Whose stay it was. Whoever did not come by a token of ours is not known.

@@ -2,7 +2,7 @@
 //! it closes.
 
 use super::api::{LiveKit, LiveKitConfig};
-use super::token::{Claims, Grant, Keys};
+use super::token::{Claims, Grant};
 use crate::classrooms::{Room, RoomError, Visitor, WayIn};
 use domain::ids::{BookingId, RoomId};
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ const LONGEST_NAME: usize = 256;
 /// The rooms at LiveKit.
 pub struct LiveKitRooms {
     livekit: LiveKit,
-    keys: Keys,
     /// Where browsers reach the vendor, over a web socket.
     server: String,
     /// The page on which people meet.
@@ -32,12 +31,10 @@ impl LiveKitRooms {
             return Some(None);
         };
 
-        // Read before any `?`, so that one failed start names everything that is missing.
-        let (page, keys) = (env.required("LIVEKIT_PAGE_URL"), env.secret("LIVEKIT_API_KEYS"));
+        let page = env.required("LIVEKIT_PAGE_URL");
         Some(Some(Self {
             server: over_a_socket(&config.base_url),
             livekit: LiveKit::new(config),
-            keys: Keys::new(keys?),
             page: page?,
         }))
     }
@@ -60,7 +57,12 @@ impl LiveKitRooms {
             exp: room.window.closes_at.as_second(),
             video: Grant::Join(&name.0),
         };
-        let key = self.keys.first().await?.ok_or(RoomError::Configuration)?;
+        let key = self
+            .livekit
+            .keys()
+            .first()
+            .await?
+            .ok_or(RoomError::Configuration)?;
         let token = key.sign(&claims).ok_or(RoomError::Configuration)?;
 
         Ok(WayIn {

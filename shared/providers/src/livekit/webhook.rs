@@ -6,7 +6,8 @@ use super::api::{instant, is_person};
 use super::token::{Keys, check_seal};
 use domain::ids::BookingId;
 use jiff::Timestamp;
-use platform::secrets::{Secret, SecretError};
+use platform::secrets::Secret;
+use platform::webhook::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -70,17 +71,6 @@ pub struct Participant {
     pub identity: String,
     /// When they came; `None` if the event does not say.
     pub joined_at: Option<Timestamp>,
-}
-
-/// Why a delivery is not taken.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The secret is out of reach: try again.
-    Secret(SecretError),
-    /// It is not the vendor's, for this reason.
-    NotTheirs(&'static str),
-    /// It is, and says nothing that can be read.
-    Unreadable,
 }
 
 /// Checks the door's deliveries.

@@ -11,7 +11,7 @@ pub use analytics::{Attendee, Session};
 pub use api::{Account, PencilSpaces, PencilSpacesConfig};
 pub use presence::{analysed, told};
 pub use rooms::PencilRooms;
-pub use webhook::{Refusal, Told, What, read_webhook};
+pub use webhook::{Told, What, read_webhook};
 
 /// The vendor's name in `provider_events.provider` and `bookings.meeting_provider`.
 pub const NAME: &str = domain::launch::classroom::Classroom::PencilSpaces.word();

@@ -20,8 +20,8 @@ pub fn told(told: &Told, side: Option<Side>) -> Evidence {
     };
 
     let tab = tab_of(user, tab);
-    evidence.spans.insert(session.clone(), span(told.at, None));
-    evidence.marks.insert(mark(session, &tab, did, told.at));
+    evidence.spans.insert(session.clone(), Span::new(told.at, None));
+    evidence.marks.insert(Mark::new(session, &tab, did, told.at));
     evidence.people.extend(side.map(|side| (tab, side)));
     evidence
 }
@@ -33,11 +33,11 @@ pub fn analysed(session: &Session, known: &Evidence) -> Evidence {
     let ended_at = session.ended_at;
     evidence
         .spans
-        .insert(session.id.clone(), span(session.began_at, ended_at));
+        .insert(session.id.clone(), Span::new(session.began_at, ended_at));
 
     for attendee in &session.attendees {
         let left_at = left(attendee, ended_at);
-        let note = |who: &str, did, at| mark(&session.id, who, did, at);
+        let note = |who: &str, did, at| Mark::new(&session.id, who, did, at);
         let told = told_of(known, &session.id, &attendee.user);
 
         for tab in told.iter().map(|mark| mark.who.as_str()) {
@@ -90,22 +90,4 @@ fn told_of<'a>(known: &'a Evidence, session: &str, user: &str) -> Vec<&'a Mark> 
     let theirs = tab_of(user, "");
     let marks = known.marks.iter().filter(|mark| mark.span == session);
     marks.filter(|mark| mark.who.starts_with(&theirs)).collect()
-}
-
-fn span(began_at: Timestamp, ended_at: Option<Timestamp>) -> Span {
-    Span {
-        began_at,
-        ended_at,
-        is_idled: false,
-        is_recorded: false,
-    }
-}
-
-fn mark(session: &str, who: &str, did: Did, at: Timestamp) -> Mark {
-    Mark {
-        span: session.to_owned(),
-        who: who.to_owned(),
-        did,
-        at,
-    }
 }

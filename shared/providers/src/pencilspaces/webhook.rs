@@ -4,7 +4,8 @@
 use crate::signature::is_signed;
 use domain::ids::RoomId;
 use jiff::Timestamp;
-use platform::secrets::{Secret, SecretError};
+use platform::secrets::Secret;
+use platform::webhook::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -47,17 +48,6 @@ pub enum What {
     Analysed,
     /// Nothing that we use.
     Other,
-}
-
-/// Why a delivery is not taken.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Our secret is out of reach: try again.
-    Secret(SecretError),
-    /// It is not the vendor's, for this reason.
-    NotTheirs(&'static str),
-    /// It is, and says nothing that can be read.
-    Unreadable,
 }
 
 #[derive(Deserialize)]
